@@ -1,0 +1,40 @@
+# Two commands for users, `make race` and `make test`; the rest is for developers.
+
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+
+.PHONY: race test lint types contracts tests snapshots clean
+
+race: $(VENV)/ready
+	$(BIN)/pitwall
+
+test: lint types contracts tests
+
+lint: $(VENV)/ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/ready-dev
+	$(BIN)/mypy
+
+contracts: $(VENV)/ready-dev
+	$(BIN)/lint-imports
+
+tests: $(VENV)/ready-dev
+	$(BIN)/pytest -n 2 --dist loadfile
+
+snapshots: $(VENV)/ready-dev
+	$(BIN)/pytest -n 2 tests/tui --snapshot-update
+
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) dist build

@@ -1,0 +1,348 @@
+"""The engine: plan, run, commit, one step at a time."""
+
+import time
+from collections.abc import Callable, Sequence as Tokens
+from pathlib import Path
+
+import torch
+
+from engine.config import EngineConfig, EngineError, Knobs, Request, RequestError
+from engine.model import Model
+from engine.pages import InvariantError, PagePool, pages_for
+from engine.plan import Row, StepPlan, StepResult
+from engine.planner import Planner
+from engine.runner import KVCache, Runner
+from engine.sequence import Sequence
+from engine.stats import (
+    PAGE_CACHED,
+    PAGE_FREE,
+    PAGE_RESERVED,
+    PAGE_SHARED,
+    PAGE_USED,
+    EngineSnapshot,
+    FinishReason,
+    ModelInfo,
+    PageCounts,
+    PageMap,
+    RequestStats,
+    StepStats,
+    StepTimes,
+)
+
+
+class Engine:
+    """Serves requests in steps. One thread owns it; nothing here waits for anybody.
+
+    `clock` gives seconds; only differences of it are used.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        config: EngineConfig,
+        knobs: Knobs,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.config = config
+        self._model = model
+        self._clock = clock
+        self._knobs = knobs
+        page_bytes = KVCache.page_bytes(model, config.page_size)
+        total = int(config.kv_memory_mib * 2**20) // page_bytes
+        if total < 1:
+            raise EngineError(
+                f"kv_memory_mib {config.kv_memory_mib:g} holds no page of {page_bytes} bytes"
+            )
+        self._cache = KVCache(model, total, config.page_size)
+        self._runner = Runner(model, self._cache)
+        self._pool = PagePool(total)
+        self._planner = Planner(self._pool, config.page_size)
+        self._sequences: dict[str, Sequence] = {}
+        self._step = 0
+        self._preemptions = 0
+        self._peak = PageCounts(total, 0, 0, total, 0, 0)
+        self._aborted: list[tuple[str, FinishReason]] = []
+
+    @classmethod
+    def load(
+        cls,
+        config: EngineConfig,
+        knobs: Knobs | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> "Engine":
+        """Load a Hugging Face folder. Raises ModelError, or EngineError for a bad device."""
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        try:
+            device = torch.device(config.device)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise EngineError(f"device {config.device!r} cannot be used: {reason}") from None
+        dtype = getattr(torch, config.dtype)
+        model = Model.load(Path(config.model), dtype, device, config.max_context)
+        return cls(model, config, knobs or Knobs(), clock)
+
+    # Requests
+
+    def submit(self, request: Request) -> None:
+        """Queue a request; raises RequestError, naming what is wrong, and changes nothing then."""
+        known = self._sequences.get(request.id)
+        if known is not None and known.finish_reason is None:
+            raise RequestError(f"request {request.id!r} is already being served")
+        self._check_request(request)
+        sequence = Sequence(request, self._clock())
+        self._sequences[request.id] = sequence
+        if sequence.output_length >= request.sampling.max_tokens:
+            self._finish(sequence, "length")
+        else:
+            self._planner.waiting.append(sequence)
+
+    def _check_request(self, request: Request) -> None:
+        vocab = self._model.spec.vocab_size
+        if not request.prompt:
+            raise RequestError(f"request {request.id!r}: the prompt is empty")
+        for token in (*request.prompt, *request.output):
+            if not 0 <= token < vocab:
+                raise RequestError(
+                    f"request {request.id!r}: token {token} is outside the vocabulary of {vocab}"
+                )
+        try:
+            request.sampling.check(vocab)
+        except RequestError as error:
+            raise RequestError(f"request {request.id!r}: {error}") from None
+        if request.max_length > self._model.max_context:
+            raise RequestError(
+                f"request {request.id!r}: {len(request.prompt)} prompt tokens and "
+                f"{request.sampling.max_tokens} new ones exceed the context of "
+                f"{self._model.max_context}"
+            )
+        need = pages_for(request.max_length, self.config.page_size)
+        if need > self._pool.total:
+            raise RequestError(
+                f"request {request.id!r}: needs {need} pages of KV memory, there are "
+                f"{self._pool.total}: raise kv_memory_mib"
+            )
+
+    def abort(self, id: str) -> None:
+        """End a request now; ended ones stay as they are. Raises RequestError if unknown."""
+        sequence = self._known(id)
+        if sequence.finish_reason is None:
+            self._finish(sequence, "abort")
+            self._aborted.append((id, "abort"))
+
+    def discard(self, id: str) -> None:
+        """Forget an ended request and its tokens; raises RequestError if it still runs."""
+        if self._known(id).finish_reason is None:
+            raise RequestError(f"request {id!r} is still being served")
+        del self._sequences[id]
+
+    def tokens(self, id: str) -> list[int]:
+        """Output token ids so far. Raises RequestError if unknown."""
+        return self._known(id).output
+
+    def request(self, id: str) -> RequestStats:
+        """How a request stands. Raises RequestError if unknown."""
+        return self._request_stats(self._known(id))
+
+    def _known(self, id: str) -> Sequence:
+        if id not in self._sequences:
+            raise RequestError(f"no request is called {id!r}")
+        return self._sequences[id]
+
+    # Steps
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._planner.waiting or self._planner.running)
+
+    @property
+    def knobs(self) -> Knobs:
+        return self._knobs
+
+    def set_knobs(self, knobs: Knobs) -> None:
+        """Takes effect at the start of the next step."""
+        self._knobs = knobs
+
+    def step(self) -> StepStats:
+        """Plan, run, commit. Without work it does nothing and says so."""
+        start = time.perf_counter()
+        plan = self._planner.plan(self._knobs)
+        if self.has_work and not plan.rows:
+            raise InvariantError("there is work, but the plan runs none of it")
+        planned = time.perf_counter()
+        result = self._runner.run(plan) if plan.rows else StepResult((), 0.0, 0.0)
+        ran = time.perf_counter()
+        now = self._clock()
+        for row in plan.rows:
+            self._sequences[row.id].computed = row.end
+        counts = self._page_counts()
+        if counts.used > self._peak.used:
+            self._peak = counts
+        tokens, finished = self._commit(plan, result, now)
+        self._step += 1
+        self._preemptions += len(plan.preempted)
+        ended, self._aborted = self._aborted, []
+        decodes = sum(len(row.tokens) == 1 and row.sampling is not None for row in plan.rows)
+        return StepStats(
+            step=self._step,
+            time=now,
+            knobs=plan.knobs,
+            tokens=tokens,
+            prefill_rows=len(plan.rows) - decodes,
+            prefill_tokens=sum(len(row.tokens) for row in plan.rows) - decodes,
+            decode_rows=decodes,
+            admitted=plan.admitted,
+            preempted=plan.preempted,
+            finished=(*ended, *finished),
+            waiting=len(self._planner.waiting),
+            running=len(self._planner.running),
+            held=plan.held,
+            prefix_queries=plan.prefix_queries,
+            prefix_hits=plan.prefix_hits,
+            pages=counts,
+            ms=StepTimes(
+                plan=(planned - start) * 1e3,
+                forward=result.forward_ms,
+                sample=result.sample_ms,
+                commit=(time.perf_counter() - ran) * 1e3,
+            ),
+        )
+
+    def _commit(
+        self, plan: StepPlan, result: StepResult, now: float
+    ) -> tuple[tuple[tuple[str, tuple[int, ...]], ...], list[tuple[str, FinishReason]]]:
+        """The only place where a request's tokens grow."""
+        tokens: list[tuple[str, tuple[int, ...]]] = []
+        finished: list[tuple[str, FinishReason]] = []
+        index = self._planner.prefix_index(plan.knobs)
+        for row, token in zip(plan.rows, result.sampled, strict=True):
+            sequence = self._sequences[row.id]
+            index.publish(sequence)
+            if token is not None:
+                sequence.tokens.append(token)
+                tokens.append((row.id, (token,)))
+                if sequence.first_token is None:
+                    sequence.first_token = now
+                reason = self._end_of(sequence, row, token)
+                if reason is not None:
+                    self._finish(sequence, reason, now)
+                    finished.append((row.id, reason))
+            if plan.knobs.kv_cache == "off":
+                self._planner.forget(sequence)
+        return tuple(tokens), finished
+
+    def _end_of(self, sequence: Sequence, row: Row, token: int) -> FinishReason | None:
+        sampling = sequence.request.sampling
+        ends = not sampling.ignore_eos and token in self._model.spec.eos_token_ids
+        if ends or token in sampling.stop_token_ids:
+            return "stop"
+        if sequence.output_length >= sampling.max_tokens:
+            return "length"
+        return None
+
+    def _finish(self, sequence: Sequence, reason: FinishReason, now: float | None = None) -> None:
+        self._planner.drop(sequence)
+        sequence.state = "finished"
+        sequence.finish_reason = reason
+        sequence.finished = self._clock() if now is None else now
+
+    # Looking in
+
+    def logits(self, tokens: Tokens[int]) -> torch.Tensor:
+        """float32 [len(tokens), vocab]: logits after each of these tokens, on their own.
+
+        Raises RequestError for an empty or too long list or a token outside the vocabulary.
+        """
+        self._check_request(Request("logits", tuple(tokens)))
+        pages = pages_for(len(tokens), self.config.page_size)
+        cache = KVCache(self._model, pages, self.config.page_size)
+        row = Row("logits", 0, tuple(tokens), tuple(range(pages)), None)
+        with torch.inference_mode():
+            hidden = Runner(self._model, cache).forward([row])
+            return self._model.logits(hidden).to(torch.float32)
+
+    def check(self) -> None:
+        """Raises InvariantError where queues, page tables or the prefix index contradict."""
+        self._planner.check(list(self._sequences.values()))
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is loaded."""
+        return ModelInfo(
+            name=Path(self.config.model).name,
+            parameters=self._model.parameters,
+            layers=self._model.spec.layers,
+            vocab_size=self._model.spec.vocab_size,
+            weights_format="fp32" if self._model.dtype == torch.float32 else "fp64",
+            weights_bytes=self._model.weights_bytes,
+            page_size=self.config.page_size,
+            page_bytes=KVCache.page_bytes(self._model, self.config.page_size),
+            pages_total=self._pool.total,
+            max_context=self._model.max_context,
+            device=str(self._model.device),
+            threads=torch.get_num_threads(),
+        )
+
+    def snapshot(
+        self, steps: tuple[StepStats, ...], now: float, paused: bool = False, pace: float = 0.0
+    ) -> EngineSnapshot:
+        """All there is to see between two steps; `steps` are those since the snapshot before."""
+        sequences = list(self._sequences.values())
+        return EngineSnapshot(
+            time=now,
+            knobs=self._knobs,
+            paused=paused,
+            pace=pace,
+            steps=steps,
+            requests=tuple(self._request_stats(sequence) for sequence in sequences),
+            page_map=self._page_map(sequences),
+            pages=self._page_counts(),
+            pages_peak=self._peak.used,
+            empty_slots_peak=self._peak.empty_slots,
+            preemptions=self._preemptions,
+        )
+
+    def _request_stats(self, sequence: Sequence) -> RequestStats:
+        refs = self._pool.refs
+        return RequestStats(
+            id=sequence.id,
+            state=sequence.state,
+            prompt_tokens=len(sequence.request.prompt),
+            output_tokens=sequence.output_length,
+            computed=sequence.computed,
+            pages=len(sequence.pages),
+            shared=sum(refs[page] > 1 for page in sequence.pages),
+            hit_tokens=sequence.hit_tokens,
+            preemptions=sequence.preemptions,
+            submitted=sequence.submitted,
+            first_token=sequence.first_token,
+            finished=sequence.finished,
+            finish_reason=sequence.finish_reason,
+        )
+
+    def _page_counts(self) -> PageCounts:
+        size = self.config.page_size
+        reserved = empty = 0
+        for sequence in self._planner.running:
+            reserved += len(sequence.pages) - pages_for(sequence.computed, size)
+            empty += len(sequence.pages) * size - sequence.computed
+        pool = self._pool
+        return PageCounts(pool.total, pool.used, pool.cached, pool.free, reserved, empty)
+
+    def _page_map(self, sequences: list[Sequence]) -> PageMap:
+        kinds = bytearray(
+            PAGE_CACHED if self._pool.is_cached(page) else PAGE_FREE
+            for page in range(self._pool.total)
+        )
+        owners = bytearray(b"\xff" * self._pool.total)
+        for owner, sequence in enumerate(sequences):
+            written = pages_for(sequence.computed, self.config.page_size)
+            for number, page in enumerate(sequence.pages):
+                if self._pool.refs[page] > 1:
+                    kinds[page] = PAGE_SHARED
+                else:
+                    kinds[page] = PAGE_USED if number < written else PAGE_RESERVED
+                if owners[page] == 255:
+                    owners[page] = min(owner, 254)
+        return PageMap(bytes(kinds), bytes(owners))

@@ -1,0 +1,1 @@
+"""Kernels: for each, a reference in torch."""

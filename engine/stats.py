@@ -1,0 +1,154 @@
+"""Frozen figures: all that leaves the engine, apart from the tokens themselves.
+
+Times are seconds on the engine's clock, which starts when it is ready and stands still while
+it is paused. Counts of tokens and pages are exact, never sampled.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.config import Knobs
+
+State = Literal["waiting", "prefill", "decode", "parked", "finished"]
+FinishReason = Literal["stop", "length", "abort"]
+
+
+@dataclass(frozen=True, slots=True)
+class PageCounts:
+    """Pages of the pool by what they are: total = used + cached + free.
+
+    `used` are held by requests, `cached` hold a published prefix that nobody holds, `reserved`
+    are those of `used` in which no token has been written yet; `empty_slots` counts the token
+    slots in used pages that hold no token.
+    """
+
+    total: int
+    used: int
+    cached: int
+    free: int
+    reserved: int
+    empty_slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepTimes:
+    """Milliseconds of one step by stage."""
+
+    plan: float
+    forward: float
+    sample: float
+    commit: float
+
+    @property
+    def total(self) -> float:
+        return self.plan + self.forward + self.sample + self.commit
+
+
+@dataclass(frozen=True, slots=True)
+class StepStats:
+    """What one step did. `knobs` are those the plan used.
+
+    `tokens` holds (request id, output tokens committed) and is in batch order; `preempted`
+    holds (request id, tokens whose keys and values were thrown away); `finished` holds
+    (request id, reason); `held` says in words why a waiting request was not admitted.
+    """
+
+    step: int
+    time: float
+    knobs: Knobs
+    tokens: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    prefill_rows: int = 0
+    prefill_tokens: int = 0
+    decode_rows: int = 0
+    admitted: tuple[str, ...] = ()
+    preempted: tuple[tuple[str, int], ...] = ()
+    finished: tuple[tuple[str, FinishReason], ...] = ()
+    waiting: int = 0
+    running: int = 0
+    held: str = ""
+    prefix_queries: int = 0
+    prefix_hits: int = 0
+    pages: PageCounts = PageCounts(0, 0, 0, 0, 0, 0)
+    ms: StepTimes = StepTimes(0, 0, 0, 0)
+
+    @property
+    def output_tokens(self) -> int:
+        return sum(len(tokens) for _, tokens in self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestStats:
+    """One request as it stands. Times are None until they have happened.
+
+    `pages` counts the pages it holds (shared ones too), `shared` those that others hold as
+    well, `hit_tokens` the prompt or recomputed tokens it took from the prefix index.
+    """
+
+    id: str
+    state: State
+    prompt_tokens: int
+    output_tokens: int
+    computed: int
+    pages: int
+    shared: int
+    hit_tokens: int
+    preemptions: int
+    submitted: float
+    first_token: float | None
+    finished: float | None
+    finish_reason: FinishReason | None
+
+
+PAGE_FREE, PAGE_CACHED, PAGE_USED, PAGE_SHARED, PAGE_RESERVED = range(5)
+
+
+@dataclass(frozen=True, slots=True)
+class PageMap:
+    """Every page of the pool, one byte each.
+
+    `kinds[p]` is one of the PAGE_ constants; `owners[p]` is the index in
+    EngineSnapshot.requests of the request that holds page p (of a shared one: the first that
+    does), 255 where none does.
+    """
+
+    kinds: bytes
+    owners: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What was loaded: bytes are those of the tensors' storages."""
+
+    name: str
+    parameters: int
+    layers: int
+    vocab_size: int
+    weights_format: str
+    weights_bytes: int
+    page_size: int
+    page_bytes: int
+    pages_total: int
+    max_context: int
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSnapshot:
+    """The engine between two steps, and each step since the snapshot before.
+
+    `pages_peak` counts the most pages held by requests in any step so far, and `slots_peak_empty`
+    the empty token slots in them at that step.
+    """
+
+    time: float
+    knobs: Knobs
+    paused: bool
+    pace: float
+    steps: tuple[StepStats, ...]
+    requests: tuple[RequestStats, ...]
+    page_map: PageMap
+    pages: PageCounts
+    pages_peak: int
+    empty_slots_peak: int
+    preemptions: int

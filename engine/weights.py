@@ -1,0 +1,77 @@
+"""Tensors of a Hugging Face folder: one safetensors file, or shards with an index."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from engine.config import ModelError
+from engine.spec import ModelSpec
+
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+
+
+class Weights:
+    """The folder's tensors by name, each checked and converted as it is taken.
+
+    Raises ModelError where a file is missing or truncated, a tensor is missing, has another
+    shape than config.json says, or has a dtype that is not a float of 16 or 32 bits.
+    """
+
+    def __init__(self, folder: Path, dtype: torch.dtype, device: torch.device) -> None:
+        self._dtype = dtype
+        self._device = device
+        self._left: dict[str, Tensor] = {}
+        for path in _files(folder):
+            self._left.update(_read(path))
+
+    def take(self, name: str, *shape: int) -> Tensor:
+        """The tensor, in the engine's dtype; each can be taken once."""
+        tensor = self.take_optional(name, *shape)
+        if tensor is None:
+            raise ModelError(f"tensor {name} is missing")
+        return tensor
+
+    def take_optional(self, name: str, *shape: int) -> Tensor | None:
+        tensor = self._left.pop(name, None)
+        if tensor is None:
+            return None
+        if tuple(tensor.shape) != shape:
+            raise ModelError(f"tensor {name} is {list(tensor.shape)}, config.json says {list(shape)}")
+        if tensor.dtype not in _FLOATS:
+            raise ModelError(f"tensor {name} has dtype {tensor.dtype}, not fp32, fp16 or bf16")
+        return tensor.to(device=self._device, dtype=self._dtype)
+
+    def done(self, spec: ModelSpec) -> None:
+        """Raises ModelError if a tensor is left that this family does not know."""
+        for name in self._left:
+            tied_copy = spec.tied and name == "lm_head.weight"
+            if not tied_copy and not name.endswith("rotary_emb.inv_freq"):
+                raise ModelError(f"tensor {name} is not part of a {spec.architecture}")
+
+
+def _files(folder: Path) -> list[Path]:
+    index = folder / "model.safetensors.index.json"
+    if not index.exists():
+        return [folder / "model.safetensors"]
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        raise ModelError(f"{index.name} cannot be read") from None
+    return [folder / str(name) for name in names]
+
+
+def _read(path: Path) -> Iterator[tuple[str, Tensor]]:
+    if not path.is_file():
+        raise ModelError(f"model {str(path.parent)!r} has no {path.name}")
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(safe_open(path, framework="pt"))
+            for name in file.keys():  # noqa: SIM118 - not a mapping
+                yield name, file.get_tensor(name)
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{path.name} cannot be read: {error}") from None
