@@ -1,8 +1,10 @@
 """Frozen values that cross into the engine: configuration, knobs, requests, and its errors."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from operator import index
+from typing import Any, Literal, SupportsIndex
 
 Switch = Literal["on", "off"]
 
@@ -112,6 +114,15 @@ class Knobs:
         return tuple((k, v) for k, v in self.as_dict().items() if v != before[k])
 
 
+def _token_ids(role: str, tokens: Iterable[SupportsIndex]) -> tuple[int, ...]:
+    """Plain ints, of whatever integer type they came; raises RequestError."""
+    ids = tuple(tokens)
+    for token in ids:
+        if not isinstance(token, SupportsIndex):
+            raise RequestError(f"{role} token {token!r} is not a whole number")
+    return tuple(map(index, ids))
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How a request's tokens are picked.
@@ -129,8 +140,17 @@ class Sampling:
     stop_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stop_token_ids", _token_ids("stop", self.stop_token_ids))
+
     def check(self, vocab_size: int) -> None:
         """Raises RequestError naming the first field that is out of range."""
+        for name in ("max_tokens", "top_k", "seed"):
+            if not isinstance(value := getattr(self, name), int):
+                raise RequestError(f"{name} {value!r} is not a whole number")
+        for name in ("temperature", "top_p"):
+            if not isinstance(value := getattr(self, name), int | float):
+                raise RequestError(f"{name} {value!r} is not a number")
         if self.max_tokens < 1:
             raise RequestError(f"max_tokens {self.max_tokens} is not 1 or more")
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
@@ -160,8 +180,8 @@ class Request:
     output: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "prompt", tuple(self.prompt))
-        object.__setattr__(self, "output", tuple(self.output))
+        object.__setattr__(self, "prompt", _token_ids("prompt", self.prompt))
+        object.__setattr__(self, "output", _token_ids("output", self.output))
 
     @property
     def max_length(self) -> int:

@@ -1,12 +1,13 @@
 """The engine: plan, run, commit, one step at a time."""
 
 import time
-from collections.abc import Callable, Sequence as Tokens
+from collections.abc import Callable
+from collections.abc import Sequence as Tokens
 from pathlib import Path
 
 import torch
 
-from engine.config import EngineConfig, EngineError, Knobs, Request, RequestError
+from engine.config import EngineConfig, EngineError, Knobs, Request, RequestError, Sampling
 from engine.model import Model
 from engine.pages import InvariantError, PagePool, pages_for
 from engine.plan import Row, StepPlan, StepResult
@@ -28,6 +29,20 @@ from engine.stats import (
     StepStats,
     StepTimes,
 )
+
+
+def load_model(config: EngineConfig) -> Model:
+    """Weights onto the device. Raises ModelError, or EngineError for a bad device."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    try:
+        device = torch.device(config.device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise EngineError(f"device {config.device!r} cannot be used: {reason}") from None
+    dtype = getattr(torch, config.dtype)
+    return Model.load(Path(config.model), dtype, device, config.max_context)
 
 
 class Engine:
@@ -61,7 +76,8 @@ class Engine:
         self._step = 0
         self._preemptions = 0
         self._peak = PageCounts(total, 0, 0, total, 0, 0)
-        self._aborted: list[tuple[str, FinishReason]] = []
+        # Ended between two steps: the next one reports them.
+        self._ended: list[tuple[str, FinishReason]] = []
 
     @classmethod
     def load(
@@ -71,17 +87,7 @@ class Engine:
         clock: Callable[[], float] = time.monotonic,
     ) -> "Engine":
         """Load a Hugging Face folder. Raises ModelError, or EngineError for a bad device."""
-        if config.threads:
-            torch.set_num_threads(config.threads)
-        try:
-            device = torch.device(config.device)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise EngineError(f"device {config.device!r} cannot be used: {reason}") from None
-        dtype = getattr(torch, config.dtype)
-        model = Model.load(Path(config.model), dtype, device, config.max_context)
-        return cls(model, config, knobs or Knobs(), clock)
+        return cls(load_model(config), config, knobs or Knobs(), clock)
 
     # Requests
 
@@ -90,27 +96,30 @@ class Engine:
         known = self._sequences.get(request.id)
         if known is not None and known.finish_reason is None:
             raise RequestError(f"request {request.id!r} is already being served")
-        self._check_request(request)
-        sequence = Sequence(request, self._clock())
-        self._sequences[request.id] = sequence
-        if sequence.output_length >= request.sampling.max_tokens:
-            self._finish(sequence, "length")
-        else:
-            self._planner.waiting.append(sequence)
-
-    def _check_request(self, request: Request) -> None:
-        vocab = self._model.spec.vocab_size
-        if not request.prompt:
-            raise RequestError(f"request {request.id!r}: the prompt is empty")
-        for token in (*request.prompt, *request.output):
-            if not 0 <= token < vocab:
-                raise RequestError(
-                    f"request {request.id!r}: token {token} is outside the vocabulary of {vocab}"
-                )
         try:
-            request.sampling.check(vocab)
+            self._check_tokens((*request.prompt, *request.output))
+            request.sampling.check(self._model.spec.vocab_size)
         except RequestError as error:
             raise RequestError(f"request {request.id!r}: {error}") from None
+        if not request.prompt:
+            raise RequestError(f"request {request.id!r}: the prompt is empty")
+        self._check_size(request)
+        sequence = Sequence(request, self._clock())
+        self._sequences[request.id] = sequence
+        reason = self._end_of(sequence)
+        if reason is None:
+            self._planner.waiting.append(sequence)
+        else:
+            self._finish(sequence, reason)
+            self._ended.append((request.id, reason))
+
+    def _check_tokens(self, tokens: Tokens[int]) -> None:
+        vocab = self._model.spec.vocab_size
+        for token in tokens:
+            if not 0 <= token < vocab:
+                raise RequestError(f"token {token} is outside the vocabulary of {vocab}")
+
+    def _check_size(self, request: Request) -> None:
         if request.max_length > self._model.max_context:
             raise RequestError(
                 f"request {request.id!r}: {len(request.prompt)} prompt tokens and "
@@ -129,13 +138,24 @@ class Engine:
         sequence = self._known(id)
         if sequence.finish_reason is None:
             self._finish(sequence, "abort")
-            self._aborted.append((id, "abort"))
+            self._ended.append((id, "abort"))
 
     def discard(self, id: str) -> None:
         """Forget an ended request and its tokens; raises RequestError if it still runs."""
         if self._known(id).finish_reason is None:
             raise RequestError(f"request {id!r} is still being served")
         del self._sequences[id]
+
+    def reset(self) -> None:
+        """Abort and forget every request and every published prefix; the peaks start anew."""
+        for sequence in self._sequences.values():
+            if sequence.finish_reason is None:
+                self._finish(sequence, "abort")
+        self._sequences.clear()
+        self._ended.clear()
+        self._pool.forget_published()
+        self._preemptions = 0
+        self._peak = PageCounts(self._pool.total, 0, 0, self._pool.total, 0, 0)
 
     def tokens(self, id: str) -> list[int]:
         """Output token ids so far. Raises RequestError if unknown."""
@@ -182,7 +202,7 @@ class Engine:
         tokens, finished = self._commit(plan, result, now)
         self._step += 1
         self._preemptions += len(plan.preempted)
-        ended, self._aborted = self._aborted, []
+        ended, self._ended = self._ended, []
         decodes = sum(len(row.tokens) == 1 and row.sampling is not None for row in plan.rows)
         return StepStats(
             step=self._step,
@@ -224,7 +244,7 @@ class Engine:
                 tokens.append((row.id, (token,)))
                 if sequence.first_token is None:
                     sequence.first_token = now
-                reason = self._end_of(sequence, row, token)
+                reason = self._end_of(sequence)
                 if reason is not None:
                     self._finish(sequence, reason, now)
                     finished.append((row.id, reason))
@@ -232,8 +252,11 @@ class Engine:
                 self._planner.forget(sequence)
         return tuple(tokens), finished
 
-    def _end_of(self, sequence: Sequence, row: Row, token: int) -> FinishReason | None:
-        sampling = sequence.request.sampling
+    def _end_of(self, sequence: Sequence) -> FinishReason | None:
+        """Why its last token ends it, if that does."""
+        if not sequence.output_length:
+            return None
+        sampling, token = sequence.request.sampling, sequence.tokens[-1]
         ends = not sampling.ignore_eos and token in self._model.spec.eos_token_ids
         if ends or token in sampling.stop_token_ids:
             return "stop"
@@ -247,6 +270,21 @@ class Engine:
         sequence.finish_reason = reason
         sequence.finished = self._clock() if now is None else now
 
+    def warm_up(self) -> None:
+        """Run every batch size once, so that no step of a race pays for building kernels."""
+        # As many as can run: each holds a page at least.
+        most = min(self._knobs.max_batch, self._pool.total)
+        size = min(self.config.page_size, self._model.max_context - 1)
+        runner = Runner(self._model, KVCache(self._model, 2 * most, self.config.page_size))
+        rows = [Row(str(i), 0, (0,) * size, (i,), None) for i in range(most)]
+        runner.run(StepPlan(self._knobs, tuple(rows), (), (), "", 0, 0))
+        for count in range(1, len(rows) + 1):
+            batch = [
+                Row(row.id, size, (0,), (*row.pages, row.pages[0] + len(rows)), Sampling())
+                for row in rows[:count]
+            ]
+            runner.run(StepPlan(self._knobs, tuple(batch), (), (), "", 0, 0))
+
     # Looking in
 
     def logits(self, tokens: Tokens[int]) -> torch.Tensor:
@@ -254,7 +292,9 @@ class Engine:
 
         Raises RequestError for an empty or too long list or a token outside the vocabulary.
         """
-        self._check_request(Request("logits", tuple(tokens)))
+        if not 0 < len(tokens) <= self._model.max_context:
+            raise RequestError(f"{len(tokens)} tokens are not 1 to {self._model.max_context}")
+        self._check_tokens(tokens)
         pages = pages_for(len(tokens), self.config.page_size)
         cache = KVCache(self._model, pages, self.config.page_size)
         row = Row("logits", 0, tuple(tokens), tuple(range(pages)), None)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.linear import Linear, make_linear
+from engine.linear import Linear, PlainLinear, make_linear
 from engine.spec import ModelSpec, read_spec
 from engine.weights import Weights
 
@@ -36,15 +36,18 @@ class _Layer:
     def linears(self) -> tuple[Linear, ...]:
         return self.qkv, self.out, self.gate_up, self.down
 
+    @property
+    def norms(self) -> list[Tensor]:
+        found = (self.attention_norm, self.q_norm, self.k_norm, self.ffn_norm)
+        return [norm for norm in found if norm is not None]
+
 
 class Model:
     """Weights and the forward pass; it keeps nothing between calls."""
 
     def __init__(self, spec: ModelSpec, weights: Weights, max_context: int) -> None:
         self.spec = spec
-        self._embedding = weights.take(
-            "model.embed_tokens.weight", spec.vocab_size, spec.hidden
-        )
+        self._embedding = weights.take("model.embed_tokens.weight", spec.vocab_size, spec.hidden)
         self._layers = [_take_layer(weights, spec, i) for i in range(spec.layers)]
         self._norm = weights.take("model.norm.weight", spec.hidden)
         head = (
@@ -54,10 +57,13 @@ class Model:
         )
         self._head = make_linear(head)
         weights.done(spec)
+        self.parameters = weights.taken  # numbers learnt, tied ones once
         self._cos, self._sin = _rotary_table(spec, max_context, self._embedding)
 
     @classmethod
-    def load(cls, folder: Path, dtype: torch.dtype, device: torch.device, max_context: int) -> "Model":
+    def load(
+        cls, folder: Path, dtype: torch.dtype, device: torch.device, max_context: int
+    ) -> "Model":
         """From a Hugging Face folder; raises ModelError."""
         spec = read_spec(folder)
         return cls(spec, Weights(folder, dtype, device), min(max_context, spec.max_context))
@@ -75,21 +81,15 @@ class Model:
         return self._embedding.device
 
     @property
-    def parameters(self) -> int:
-        """Numbers learnt, tied ones once."""
-        spec = self.spec
-        q, kv = spec.heads * spec.head_size, 2 * spec.kv_heads * spec.head_size
-        layer = spec.hidden * (2 * q + kv + 3 * spec.ffn + 2)
-        embeddings = spec.vocab_size * spec.hidden * (1 if spec.tied else 2)
-        return embeddings + spec.layers * layer + spec.hidden
-
-    @property
     def weights_bytes(self) -> int:
         """Bytes of all weights held, the embedding's table included."""
         linears = [self._head, *(linear for layer in self._layers for linear in layer.linears)]
-        norms = (2 * len(self._layers) + 1) * self._norm.untyped_storage().nbytes()
-        table = self._embedding.untyped_storage().nbytes()
-        return sum(linear.nbytes for linear in linears) + norms + table
+        tensors = [self._norm, *(norm for layer in self._layers for norm in layer.norms)]
+        # A plain tied head reads the embedding's table itself, a packed one its own copy.
+        if not (self.spec.tied and isinstance(self._head, PlainLinear)):
+            tensors.append(self._embedding)
+        held = sum(tensor.untyped_storage().nbytes() for tensor in tensors)
+        return held + sum(linear.nbytes for linear in linears)
 
     def forward(self, tokens: Tensor, positions: Tensor, attention: Attention) -> Tensor:
         """int64 [tokens] at int64 [tokens] positions -> hidden states [tokens, hidden]."""
@@ -102,10 +102,13 @@ class Model:
             qkv = layer.qkv(h).view(len(x), -1, spec.head_size)
             qk, v = qkv[:, :keys], qkv[:, keys:]
             if layer.q_norm is not None and layer.k_norm is not None:
-                qk = torch.cat((
-                    F.rms_norm(qk[:, :queries], (spec.head_size,), layer.q_norm, spec.norm_eps),
-                    F.rms_norm(qk[:, queries:], (spec.head_size,), layer.k_norm, spec.norm_eps),
-                ), 1)
+                qk = torch.cat(
+                    (
+                        F.rms_norm(qk[:, :queries], (spec.head_size,), layer.q_norm, spec.norm_eps),
+                        F.rms_norm(qk[:, queries:], (spec.head_size,), layer.k_norm, spec.norm_eps),
+                    ),
+                    1,
+                )
             qk = _rotate(qk, cos, sin)
             h = attention(number, qk[:, :queries], qk[:, queries:], v)
             x = x + layer.out(h.reshape(len(x), -1))
@@ -124,33 +127,34 @@ def _take_layer(weights: Weights, spec: ModelSpec, number: int) -> _Layer:
     root = f"model.layers.{number}."
     q, kv = spec.heads * spec.head_size, spec.kv_heads * spec.head_size
 
-    def linear(parts: dict[str, int], inputs: int) -> Linear:
-        """Layers that read the same input, as one."""
+    def linear(parts: dict[str, int], inputs: int, biased: bool = False) -> Linear:
+        """Layers that read the same input, as one; all of them have a bias, or none."""
         names = [root + name for name in parts]
         sizes = list(parts.values())
         matrices = [
             weights.take(f"{name}.weight", size, inputs)
             for name, size in zip(names, sizes, strict=True)
         ]
-        biases = [
-            weights.take_optional(f"{name}.bias", size)
-            for name, size in zip(names, sizes, strict=True)
-        ]
-        if all(bias is None for bias in biases):
+        if not biased and not any(f"{name}.bias" in weights for name in names):
             return make_linear(torch.cat(matrices))
-        filled = [
-            matrix.new_zeros(len(matrix)) if bias is None else bias
-            for matrix, bias in zip(matrices, biases, strict=True)
+        biases = [
+            weights.take(f"{name}.bias", size) for name, size in zip(names, sizes, strict=True)
         ]
-        return make_linear(torch.cat(matrices), torch.cat(filled))
+        return make_linear(torch.cat(matrices), torch.cat(biases))
+
+    norms = [root + f"self_attn.{name}_norm.weight" for name in "qk"]
+    normed = spec.qk_norms or any(name in weights for name in norms)
+    q_norm, k_norm = (weights.take(name, spec.head_size) if normed else None for name in norms)
 
     return _Layer(
         attention_norm=weights.take(root + "input_layernorm.weight", spec.hidden),
         qkv=linear(
-            {"self_attn.q_proj": q, "self_attn.k_proj": kv, "self_attn.v_proj": kv}, spec.hidden
+            {"self_attn.q_proj": q, "self_attn.k_proj": kv, "self_attn.v_proj": kv},
+            spec.hidden,
+            spec.qkv_biases,
         ),
-        q_norm=weights.take_optional(root + "self_attn.q_norm.weight", spec.head_size),
-        k_norm=weights.take_optional(root + "self_attn.k_norm.weight", spec.head_size),
+        q_norm=q_norm,
+        k_norm=k_norm,
         out=linear({"self_attn.o_proj": spec.hidden}, q),
         ffn_norm=weights.take(root + "post_attention_layernorm.weight", spec.hidden),
         gate_up=linear({"mlp.gate_proj": spec.ffn, "mlp.up_proj": spec.ffn}, spec.hidden),

@@ -100,6 +100,13 @@ class PagePool:
             self._page_of[key] = page
             self._key_of[page] = key
 
+    def forget_published(self) -> None:
+        """Empty the prefix index: cached pages become free, used ones private."""
+        self._free.extend(self._cached)
+        self._cached.clear()
+        self._key_of.clear()
+        self._page_of.clear()
+
     def find(self, key: PrefixKey) -> int | None:
         return self._page_of.get(key)
 

@@ -22,7 +22,7 @@ class Planner:
         self.page_size = page_size
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
-        self._gang: set[str] = set()
+        self._gang: set[Sequence] = set()
         self._prefix_cache = PrefixCache(pool, page_size)
         self._no_prefix_cache = NoPrefixCache()
 
@@ -72,10 +72,13 @@ class Planner:
         if knobs.batching != "static":
             self._gang.clear()
             return self.running[: self._limit(knobs)]
-        live = {sequence.id for sequence in (*self.running, *self.waiting)}
-        if not self._gang & live:
-            self._gang = {sequence.id for sequence in self.running[: knobs.static_batch]}
-        return [sequence for sequence in self.running if sequence.id in self._gang]
+        if self._gang.isdisjoint((*self.running, *self.waiting)):
+            self._gang.clear()
+        # Parked requests take free seats before any that wait: they hold pages.
+        for sequence in self.running:
+            if len(self._gang) < knobs.static_batch:
+                self._gang.add(sequence)
+        return [sequence for sequence in self.running if sequence in self._gang]
 
     def _limit(self, knobs: Knobs) -> int:
         return {"none": 1, "static": knobs.static_batch, "continuous": knobs.max_batch}[
@@ -85,7 +88,7 @@ class Planner:
     def _may_join(self, sequence: Sequence, knobs: Knobs) -> bool:
         """Whether there is a seat. A static batch is filled once and never refilled."""
         if knobs.batching == "static":
-            return sequence.id in self._gang or len(self._gang) < knobs.static_batch
+            return sequence in self._gang or len(self._gang) < knobs.static_batch
         return len(self.running) < self._limit(knobs)
 
     # Tokens and pages
@@ -173,7 +176,7 @@ class Planner:
             self.waiting.popleft()
             self.running.append(sequence)
             if knobs.batching == "static":
-                self._gang.add(sequence.id)
+                self._gang.add(sequence)
             self.pool.share(hits)
             sequence.pages = list(hits)
             sequence.computed = len(hits) * self.page_size
@@ -197,9 +200,10 @@ class Planner:
         length = self._reservation(sequence, len(sequence.tokens), step.knobs)
         need = pages_for(length, self.page_size) - len(hits)
         left = self.pool.available - sum(self.pool.is_cached(page) for page in hits)
-        if need + len(self.running) <= left or (not self.running and need <= left):
+        left -= len(self.running)
+        if need <= left:
             return True
-        step.held = f"{sequence.id} needs {need} pages, {left - len(self.running)} can be had"
+        step.held = f"{sequence.id} needs {need} pages, {max(left, 0)} can be had"
         return False
 
     def check(self, sequences: list[Sequence]) -> None:

@@ -59,12 +59,14 @@ class PagedAttention:
             index = [at + i for _, at in members for i in range(new)]
             tables = _pad_tables([row for row, _ in members], size)
             starts = [row.start for row, _ in members]
-            self._batches.append((
-                torch.tensor(index, device=device),
-                new,
-                torch.tensor(tables, device=device),
-                torch.tensor(starts, device=device),
-            ))
+            self._batches.append(
+                (
+                    torch.tensor(index, device=device),
+                    new,
+                    torch.tensor(tables, device=device),
+                    torch.tensor(starts, device=device),
+                )
+            )
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         data = self._cache.data[layer]
@@ -88,8 +90,7 @@ def _pad_tables(rows: Sequence[Row], page_size: int) -> list[list[int]]:
     tile = tile_pages(page_size)
     width = -(-max(used) // tile) * tile
     return [
-        [*row.pages[:count], *[0] * (width - count)]
-        for row, count in zip(rows, used, strict=True)
+        [*row.pages[:count], *[0] * (width - count)] for row, count in zip(rows, used, strict=True)
     ]
 
 
@@ -104,9 +105,7 @@ class Runner:
     def run(self, plan: StepPlan) -> StepResult:
         start = time.perf_counter()
         hidden = [self._last_hidden(rows) for rows in _split(plan.rows)]
-        specs = [
-            SampleSpec(row.sampling, row.end) for row in plan.rows if row.sampling is not None
-        ]
+        specs = [SampleSpec(row.sampling, row.end) for row in plan.rows if row.sampling is not None]
         logits = self.model.logits(torch.cat(hidden)) if specs else None
         middle = time.perf_counter()
         tokens = iter(sample(logits, specs) if logits is not None else [])

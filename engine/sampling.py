@@ -91,7 +91,9 @@ def sample(logits: Tensor, specs: Sequence[SampleSpec]) -> list[int]:
     temperatures = scores.new_tensor([spec.sampling.temperature for spec in chosen])
     keys = [row_key(spec.sampling.seed, spec.position) for spec in chosen]
     every = len(warm) == len(specs)
-    heated = (scores if every else scores[warm]) / temperatures[:, None]
+    heated = scores if every else scores[warm]
+    # The largest at zero, so that no temperature is too small to divide by.
+    heated = (heated - heated.amax(-1, keepdim=True)) / temperatures[:, None]
     for i, spec in enumerate(chosen):
         if spec.sampling.top_k or spec.sampling.top_p < 1:
             heated[i] = _filter(heated[i], spec.sampling.top_k, spec.sampling.top_p)

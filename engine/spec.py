@@ -8,8 +8,8 @@ from typing import Any
 
 from engine.config import ModelError
 
-# What sets each architecture apart beyond Llama itself is read from its tensors: biases of the
-# attention's inputs (Qwen2), norms of queries and keys (Qwen3).
+# What sets each architecture apart beyond Llama itself are biases of the attention's inputs
+# (Qwen2) and norms of queries and keys (Qwen3).
 ARCHITECTURES = ("LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
 ROTARY = ("default", "linear", "llama3")
 
@@ -62,6 +62,16 @@ class ModelSpec:
     tied: bool
     max_context: int
     eos_token_ids: tuple[int, ...]
+
+    @property
+    def qkv_biases(self) -> bool:
+        """Whether q, k and v must have biases; elsewhere they are used where they stand."""
+        return self.architecture == "Qwen2ForCausalLM"
+
+    @property
+    def qk_norms(self) -> bool:
+        """Whether queries and keys must have norms."""
+        return self.architecture == "Qwen3ForCausalLM"
 
     @property
     def groups(self) -> int:
@@ -136,9 +146,16 @@ def _number(config: dict[str, Any], field: str, default: float | None = None) ->
     value = default if value is None else value
     if value is None:
         raise ModelError(f"config.json: {field} is missing")
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ModelError(f"config.json: {field} {value!r} is not a number")
     return float(value)
+
+
+def _positive(config: dict[str, Any], field: str, default: float | None = None) -> float:
+    value = _number(config, field, default)
+    if value <= 0:
+        raise ModelError(f"config.json: {field} {value:g} is not above 0")
+    return value
 
 
 def _count(config: dict[str, Any], field: str, default: int | None = None) -> int:
@@ -154,20 +171,20 @@ def _rotary(config: dict[str, Any]) -> Rotary:
     scaling = parameters or config.get("rope_scaling") or {}
     if not isinstance(scaling, dict):
         raise ModelError("config.json: the rotary parameters are not a JSON object")
-    theta = _number({**config, **scaling}, "rope_theta", 10000.0)
+    theta = _positive({**config, **scaling}, "rope_theta", 10000.0)
+    if (part := _number({**config, **scaling}, "partial_rotary_factor", 1.0)) != 1:
+        raise ModelError(f"config.json: partial_rotary_factor {part:g} is not 1")
     kind = str(scaling.get("rope_type") or scaling.get("type") or "default")
     if kind not in ROTARY:
-        raise ModelError(
-            f"config.json: rotary scaling {kind!r} is not one of {', '.join(ROTARY)}"
-        )
+        raise ModelError(f"config.json: rotary scaling {kind!r} is not one of {', '.join(ROTARY)}")
     if kind == "default":
         return Rotary(theta)
     if kind == "linear":
-        return Rotary(theta, kind, factor=_number(scaling, "factor"))
+        return Rotary(theta, kind, factor=_positive(scaling, "factor"))
     return Rotary(
         theta,
         kind,
-        factor=_number(scaling, "factor"),
+        factor=_positive(scaling, "factor"),
         low_freq_factor=_number(scaling, "low_freq_factor"),
         high_freq_factor=_number(scaling, "high_freq_factor"),
         original_context=_count(scaling, "original_max_position_embeddings"),
@@ -178,4 +195,7 @@ def _eos(config: dict[str, Any], generation: dict[str, Any]) -> tuple[int, ...]:
     value = generation.get("eos_token_id", config.get("eos_token_id"))
     if value is None:
         return ()
-    return tuple(int(token) for token in (value if isinstance(value, list) else [value]))
+    tokens = value if isinstance(value, list) else [value]
+    if not all(isinstance(token, int) for token in tokens):
+        raise ModelError(f"config.json: eos_token_id {value!r} is not a token id or a list of them")
+    return tuple(tokens)

@@ -26,25 +26,27 @@ class Weights:
         self._dtype = dtype
         self._device = device
         self._left: dict[str, Tensor] = {}
+        self.taken = 0  # numbers in all tensors taken
         for path in _files(folder):
             self._left.update(_read(path))
 
     def take(self, name: str, *shape: int) -> Tensor:
         """The tensor, in the engine's dtype; each can be taken once."""
-        tensor = self.take_optional(name, *shape)
-        if tensor is None:
-            raise ModelError(f"tensor {name} is missing")
-        return tensor
-
-    def take_optional(self, name: str, *shape: int) -> Tensor | None:
         tensor = self._left.pop(name, None)
         if tensor is None:
-            return None
+            raise ModelError(f"tensor {name} is missing")
         if tuple(tensor.shape) != shape:
-            raise ModelError(f"tensor {name} is {list(tensor.shape)}, config.json says {list(shape)}")
+            raise ModelError(
+                f"tensor {name} is {list(tensor.shape)}, config.json says {list(shape)}"
+            )
         if tensor.dtype not in _FLOATS:
             raise ModelError(f"tensor {name} has dtype {tensor.dtype}, not fp32, fp16 or bf16")
+        self.taken += tensor.numel()
         return tensor.to(device=self._device, dtype=self._dtype)
+
+    def __contains__(self, name: str) -> bool:
+        """Whether it is there to be taken."""
+        return name in self._left
 
     def done(self, spec: ModelSpec) -> None:
         """Raises ModelError if a tensor is left that this family does not know."""

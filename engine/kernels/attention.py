@@ -40,7 +40,9 @@ def attend_pages(q: Tensor, pool: Tensor, tables: Tensor, starts: Tensor) -> Ten
     for first in range(0, new, QUERY_TILE):
         last = min(first + QUERY_TILE, new)
         out[:, first:last] = _attend(
-            q[:, first:last], context.view(context.shape[0], rows, -1, q.shape[-1]), starts + first,
+            q[:, first:last],
+            context.view(context.shape[0], rows, -1, q.shape[-1]),
+            starts + first,
             tile_pages(pool.shape[2]) * pool.shape[2],
         )
     return out

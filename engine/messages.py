@@ -1,0 +1,94 @@
+"""What the engine's process and its client say to each other: frozen values, pickled."""
+
+from dataclasses import dataclass
+
+from engine.config import Knobs, Request
+from engine.stats import EngineSnapshot, ModelInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Queue these requests together, so that one step sees them all."""
+
+    requests: tuple[Request, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Abort and forget every request."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetKnobs:
+    knobs: Knobs
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Hold the engine at this many output tokens a second; 0 lets it run."""
+
+    tokens_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """Ask for one snapshot, to be answered between two steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """End the process."""
+
+
+Command = Submit | Abort | Reset | SetKnobs | Pause | Pace | Pull | Close
+
+PHASES = ("torch", "weights", "kv memory", "warm-up")
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Phase PHASES[index] of loading has begun, or is done after `seconds`."""
+
+    index: int
+    detail: str
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    info: ModelInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Answer to Pull."""
+
+    snapshot: EngineSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that was not taken; `id` is empty where it was another command."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """Nothing can be loaded from this configuration: bad input, no fault of the engine."""
+
+    reason: str
+
+
+Answer = Phase | Ready | Snapshot | Refusal | Unusable
