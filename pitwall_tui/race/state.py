@@ -1,0 +1,378 @@
+"""The race as the wall knows it: events folded into the frozen view that screens draw."""
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Literal
+
+from engine.config import KNOBS, Knobs
+from engine.stats import EngineSnapshot, ModelInfo, PageCounts, PageMap, RequestStats, StepStats
+from pitwall_tui.race.car import MARKS, Bests, Car, LineDone
+from pitwall_tui.race.circuits import CIRCUITS
+from pitwall_tui.race.entries import TEAMS
+from pitwall_tui.race.events import (
+    EngineReady,
+    FeedEnded,
+    FeedEvent,
+    Loading,
+    Progress,
+    RaceStarted,
+    RedFlag,
+    Refused,
+)
+from pitwall_tui.race.grammar import LapLine, OutLine
+from pitwall_tui.race.ledger import Ledger, waste_percent
+from pitwall_tui.race.results import clock_time, results, totals
+from pitwall_tui.race.timing import Chart, Window
+from pitwall_tui.race.view import (
+    CarState,
+    CarView,
+    Flag,
+    KnobView,
+    LightView,
+    PagesView,
+    RaceView,
+    RadioView,
+    StatusView,
+)
+
+LIGHTS = 5
+_RADIO_KEPT = 200
+_YELLOW_SHARE = 0.85
+_ANNOUNCED: dict[Flag, str] = {"safety": "safety car", "yellow": "yellow flag"}
+# A flag that comes back within so many seconds is the same one, not news.
+_QUIET = 5.0
+_NOBODY = 255
+_UNKNOWN_TEAM = "#888888"
+# The engine's finish reasons of a car whose text has not ended its race.
+_ENDS = {"length": "out of tokens", "abort": "withdrawn", "stop": "stopped early"}
+
+Speaker = Literal["radio", "control", "knob"]
+
+
+class RaceState:
+    """Folds a feed's events; `source` names the feed, `knobs` are those it starts with.
+
+    The race's clock is the engine's: it stands still while the engine is paused or gone, and goes
+    on where it was when a lost engine is replaced by one whose own clock starts anew.
+    """
+
+    def __init__(self, source: str = "engine", knobs: Knobs | None = None) -> None:
+        self._source = source
+        self._asked = knobs or Knobs()
+        self._teams = tuple((team.short, team.colour) for team in TEAMS)
+        self._lights = [LightView("", "", None)] * LIGHTS
+        self._model: ModelInfo | None = None
+        self._radio: deque[RadioView] = deque(maxlen=_RADIO_KEPT)
+        self._snapshot: EngineSnapshot | None = None
+        self._step: StepStats | None = None
+        self._lost: str | None = None
+        self._ended = ""
+        self._red_flags = 0
+        self._offset = 0.0
+        self._time = 0.0
+        self._begin(RaceStarted(0, "", 0, 0, 0.0, "", ()))
+
+    def apply(self, event: FeedEvent) -> None:
+        """Takes the next event of the feed."""
+        match event:
+            case RaceStarted():
+                self._begin(event)
+            case Loading():
+                if 0 <= event.index < LIGHTS:
+                    light = LightView(event.title, event.detail, event.seconds)
+                    self._lights[event.index] = light
+            case EngineReady():
+                self._model = event.model
+                if self._lost is not None:
+                    self._replace_engine()
+            case Progress():
+                self._progress(event)
+            case RedFlag():
+                self._lost = event.reason
+                self._red_flags += 1
+                self._lights = [replace(light, seconds=None) for light in self._lights]
+                self._control(f"red flag: {event.reason}")
+            case Refused():
+                self._control(f"refused: {event.reason}")
+            case FeedEnded():
+                self._ended = event.reason
+
+    @property
+    def over(self) -> bool:
+        """Every car has finished or is out."""
+        return bool(self._cars) and all(
+            self._state(car) in ("finished", "out") for car in self._cars.values()
+        )
+
+    def summary(self) -> dict[str, object]:
+        """The race as the JSON document of `pitwall race --json`."""
+        return self._ledger.summary(self._model, {id: car.lines for id, car in self._cars.items()})
+
+    def view(self, now: float) -> RaceView:
+        """The picture of the race at `now`, which is the time of the screen's own clock."""
+        cars = self._classified()
+        circuit = CIRCUITS.get(self._race.circuit)
+        return RaceView(
+            time=now,
+            race_number=self._race.race_number,
+            circuit=self._race.circuit,
+            title=circuit.title if circuit else self._race.circuit,
+            laps=self._race.laps,
+            leader_lap=cars[0].lap if cars else 0,
+            outline=circuit.outline if circuit else (),
+            teams=self._teams,
+            cars=self._car_views(cars),
+            status=self._status(),
+            lights=tuple(self._lights),
+            pages=self._pages(cars),
+            chart=self._chart.view(),
+            radio=tuple(self._radio),
+            knobs=self._knob_views(),
+            results=results(cars, self._ledger, self._lights_out),
+            totals=totals(self._ledger, self._model, self._red_flags),
+        )
+
+    # Folding
+
+    def _begin(self, race: RaceStarted) -> None:
+        known = {short for short, _ in self._teams}
+        strangers = dict.fromkeys(car.team for car in race.cars if car.team not in known)
+        self._teams += tuple((short, _UNKNOWN_TEAM) for short in strangers)
+        teams = {short: index for index, (short, _) in enumerate(self._teams)}
+        self._race = race
+        self._cars = {car.id: Car(car, teams[car.team], race.laps) for car in race.cars}
+        self._bests = Bests()
+        self._ledger = Ledger(race)
+        self._requests: dict[str, RequestStats] = {}
+        self._window = Window(self._time)
+        self._chart = Chart(self._time)
+        self._lights_out: float | None = None
+        self._quiet_until: dict[Flag, float] = {}
+        self._red_flags = 0
+
+    def _replace_engine(self) -> None:
+        self._lost = None
+        self._offset = self._time
+        self._snapshot = self._step = None
+        self._requests = {}
+
+    def _progress(self, event: Progress) -> None:
+        snapshot = event.snapshot
+        self._lost = None
+        self._snapshot = snapshot
+        self._requests = {r.id: r for r in snapshot.requests if r.id in self._cars}
+        self._ledger.add_requests(self._requests.values(), self._offset)
+        pieces = {id: iter(()) for id in self._cars} | {id: iter(text) for id, text in event.text}
+        for step in snapshot.steps:
+            self._fold_step(step, pieces)
+        self._time = max(self._time, snapshot.time + self._offset)
+        for request in self._requests.values():
+            self._fold_end(request)
+        self._window.advance(self._time)
+        self._chart.advance(self._time)
+        self._announce_flag()
+
+    def _fold_step(self, step: StepStats, pieces: dict[str, Iterator[str]]) -> None:
+        self._step = step
+        self._time = time = max(self._time, step.time + self._offset)
+        changes = self._ledger.add_step(step, time)
+        for name, value in changes:
+            self._chart.mark(time, f"{name} {value}")
+            self._say("knob", f"{name} {value}")
+        counts = tuple((id, len(tokens)) for id, tokens in step.tokens if id in self._cars)
+        self._window.add(time, counts, step.ms.total)
+        self._chart.add(time, sum(count for _, count in counts))
+        for id, count in counts:
+            if count and self._lights_out is None:
+                self._lights_out = time
+                self._control("lights out")
+            for piece in islice(pieces[id], count):
+                for done in self._cars[id].add(piece, time, self._bests):
+                    self._tell(self._cars[id], done)
+        for id, lost in step.preempted:
+            if car := self._cars.get(id):
+                code = car.start.code
+                self._control(f"{code} pits: pages taken, {lost} tokens to recompute", car)
+
+    def _fold_end(self, request: RequestStats) -> None:
+        car = self._cars[request.id]
+        if request.finish_reason is None or car.over:
+            return
+        if request.finish_reason == "stop":
+            for done in car.stop(self._time, self._bests):
+                self._tell(car, done)
+        if not car.over:
+            car.retire(_ENDS[request.finish_reason])
+            self._control(f"{car.start.code} out: {car.retired}", car)
+
+    def _tell(self, car: Car, done: LineDone) -> None:
+        """What a completed line has to say on the radio."""
+        line, code = done.line, car.start.code
+        if line is None:
+            self._say("radio", done.text, car)
+            return
+        if line.radio:
+            self._say("radio", line.radio, car, line.lap)
+        match line:
+            case OutLine(reason=reason):
+                self._control(f"{code} out: {reason}", car)
+            case LapLine(lap=lap, time=time):
+                if done.fastest and lap > 1:
+                    self._control(f"fastest lap: {code}, {clock_time(time)} on lap {lap}", car)
+                if car.finished and sum(other.finished for other in self._cars.values()) == 1:
+                    self._control(f"chequered flag: {code} wins", car)
+
+    def _announce_flag(self) -> None:
+        flag, reason = self._flag()
+        if flag not in _ANNOUNCED:
+            return
+        if self._time > self._quiet_until.get(flag, -1.0):
+            self._control(f"{_ANNOUNCED[flag]}: {reason}")
+        self._quiet_until[flag] = self._time + _QUIET
+
+    def _control(self, text: str, car: Car | None = None) -> None:
+        self._say("control", text, car)
+
+    def _say(self, kind: Speaker, text: str, car: Car | None = None, lap: int = 0) -> None:
+        """Adds to the feed; `lap` is the one spoken of, that which the car is on where 0."""
+        code, team, on = (car.start.code, car.team, car.lap) if car else ("", _NOBODY, 0)
+        self._radio.append(RadioView(self._time, kind, code, team, lap or on, text))
+
+    # The picture
+
+    def _classified(self) -> list[Car]:
+        return sorted(self._cars.values(), key=lambda car: car.order)
+
+    def _state(self, car: Car) -> CarState:
+        if car.over:
+            return "finished" if car.finished else "out"
+        seen = bool(car.marks) or self._ledger.accounts[car.start.id].preemptions > 0
+        request = self._requests.get(car.start.id)
+        match request.state if request else "waiting":
+            case "decode":
+                return "track"
+            case "parked":
+                return "parked"
+            case "prefill":
+                return "pit" if seen else "formation"
+            case _:
+                return "pit" if seen else "grid"
+
+    def _car_views(self, cars: list[Car]) -> tuple[CarView, ...]:
+        circuit = CIRCUITS.get(self._race.circuit)
+        sectors = circuit.sectors if circuit else (1 / 3, 2 / 3)
+        views = []
+        for index, car in enumerate(cars):
+            start = car.start
+            timed = bool(car.marks) and not car.retired and index > 0
+            request = self._requests.get(start.id)
+            behind = len(cars[0].marks) - len(car.marks)
+            views.append(
+                CarView(
+                    position=index + 1,
+                    number=start.number,
+                    code=start.code,
+                    team=car.team,
+                    state=self._state(car),
+                    lap=car.lap,
+                    fraction=car.progress(sectors),
+                    gap=car.gap(cars[0]) if timed else None,
+                    interval=car.gap(cars[index - 1]) if timed else None,
+                    laps_down=behind // MARKS if timed else 0,
+                    sectors=car.sectors,
+                    last_lap=car.last_lap,
+                    last_lap_colour=car.last_lap_colour,
+                    best_lap=car.best_lap,
+                    tyre=car.tyre,
+                    tyre_age=car.tyre_age,
+                    stops=car.stops,
+                    tokens=self._ledger.accounts[start.id].output_tokens,
+                    tokens_per_second=0.0 if self._paused else self._window.rate(start.id),
+                    pages=request.pages if request else 0,
+                    note=car.note,
+                )
+            )
+        return tuple(views)
+
+    @property
+    def _paused(self) -> bool:
+        return self._snapshot is not None and self._snapshot.paused
+
+    def _flag(self) -> tuple[Flag, str]:
+        step, snapshot = self._step, self._snapshot
+        if self._lost is not None:
+            return "red", self._lost
+        if self.over:
+            return "chequered", ""
+        if self._lights_out is None:
+            return "lights", ""
+        if step is not None and step.held and step.waiting:
+            return "safety", self._by_code(step.held)
+        if snapshot is not None and snapshot.pages.used > _YELLOW_SHARE * snapshot.pages.total:
+            share = 100 * snapshot.pages.used / snapshot.pages.total
+            return "yellow", f"{share:.0f} % of the KV pages are in use"
+        return "green", ""
+
+    def _by_code(self, held: str) -> str:
+        """The engine's words, which begin with a request's id, with the car's code in its place."""
+        id, space, rest = held.partition(" ")
+        car = self._cars.get(id)
+        return f"{car.start.code}{space}{rest}" if car else held
+
+    def _status(self) -> StatusView:
+        flag, reason = self._flag()
+        states = Counter(request.state for request in self._requests.values())
+        return StatusView(
+            flag=flag,
+            reason=self._ended or reason,
+            tokens_per_second=0.0 if self._paused else self._window.total_rate,
+            step_ms=self._window.step_ms,
+            running=states["prefill"] + states["decode"],
+            waiting=states["waiting"],
+            parked=states["parked"],
+            paused=self._paused,
+            pace=self._snapshot.pace if self._snapshot else 0.0,
+            preemptions=self._ledger.preemptions,
+            prefix_hit_percent=self._ledger.prefix_hit_percent,
+            source=self._source,
+        )
+
+    def _pages(self, cars: list[Car]) -> PagesView:
+        snapshot, model = self._snapshot, self._model
+        pages = snapshot.pages if snapshot else PageCounts(0, 0, 0, 0, 0, 0)
+        page_map = snapshot.page_map if snapshot else PageMap(b"", b"")
+        teams, places = bytearray([_NOBODY] * 256), bytearray([_NOBODY] * 256)
+        rows = {car.start.id: (car.team, row) for row, car in enumerate(cars)}
+        requests = snapshot.requests[:_NOBODY] if snapshot else ()
+        for owner, request in enumerate(requests):
+            teams[owner], places[owner] = rows.get(request.id, (_NOBODY, _NOBODY))
+        return PagesView(
+            kinds=page_map.kinds,
+            teams=page_map.owners.translate(teams),
+            cars=page_map.owners.translate(places),
+            total=pages.total,
+            used=pages.used,
+            cached=pages.cached,
+            free=pages.free,
+            reserved=pages.reserved,
+            waste_percent=waste_percent(
+                pages.used, pages.empty_slots, model.page_size if model else 0
+            ),
+            page_bytes=model.page_bytes if model else 0,
+        )
+
+    def _knob_views(self) -> tuple[KnobView, ...]:
+        asked = self._snapshot.knobs if self._snapshot else self._asked
+        used = self._step.knobs if self._step else asked
+        pending = dict(asked.changes(since=used))
+        return tuple(
+            KnobView(
+                name=knob.name,
+                value=str(getattr(used, knob.name)),
+                pending=str(pending[knob.name]) if knob.name in pending else None,
+                help=knob.help,
+            )
+            for knob in KNOBS
+        )

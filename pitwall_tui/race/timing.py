@@ -1,0 +1,119 @@
+"""Rates over engine time: tokens per second of the last moments, and of the race so far."""
+
+from collections import Counter, deque
+from collections.abc import Iterable
+
+from pitwall_tui.race.view import ChartView
+
+_FIRST_BUCKET = 0.5
+_MOST_BUCKETS = 240
+# Share of the newest bucket that must have passed before its rate says anything.
+_LEAST_SHARE = 0.25
+
+
+class Window:
+    """Output tokens of each request over the last `seconds` of engine time."""
+
+    def __init__(self, start: float, seconds: float = 2.0) -> None:
+        self._start = start
+        self._seconds = seconds
+        self._now = start
+        self._steps: deque[tuple[float, tuple[tuple[str, int], ...], float]] = deque()
+        self._counts: Counter[str] = Counter()
+        self._total = 0
+
+    def add(self, time: float, counts: tuple[tuple[str, int], ...], ms: float) -> None:
+        """A step that ended at `time`, took `ms` and committed `counts` tokens by request."""
+        self._steps.append((time, counts, ms))
+        for id, count in counts:
+            self._counts[id] += count
+            self._total += count
+        self.advance(time)
+
+    def advance(self, now: float) -> None:
+        """Moves the window's end to `now`."""
+        self._now = max(self._now, now)
+        while self._steps and self._steps[0][0] <= now - self._seconds:
+            for id, count in self._steps.popleft()[1]:
+                self._counts[id] -= count
+                self._total -= count
+
+    @property
+    def _span(self) -> float:
+        return max(min(self._seconds, self._now - self._start), 1e-3)
+
+    def rate(self, id: str) -> float:
+        """Tokens/s of one request."""
+        return self._counts[id] / self._span
+
+    @property
+    def total_rate(self) -> float:
+        """Tokens/s of all requests."""
+        return self._total / self._span
+
+    @property
+    def step_ms(self) -> float:
+        """Median duration of a step; 0 where there was none."""
+        durations = sorted(ms for _, _, ms in self._steps)
+        middle = len(durations) // 2
+        if not durations:
+            return 0.0
+        if len(durations) % 2:
+            return durations[middle]
+        return (durations[middle - 1] + durations[middle]) / 2
+
+
+class Chart:
+    """Tokens in buckets of engine time since `start`; they double in width as a race grows long."""
+
+    def __init__(self, start: float) -> None:
+        self._start = start
+        self._now = start
+        self._bucket = _FIRST_BUCKET
+        self._tokens = [0]
+        self._marks: list[tuple[float, str]] = []
+
+    def add(self, time: float, tokens: int) -> None:
+        """`tokens` came at `time`."""
+        self.advance(time)
+        self._tokens[-1] += tokens
+
+    def mark(self, time: float, label: str) -> None:
+        """Something changed at `time`."""
+        self._marks.append((time, label))
+
+    def advance(self, now: float) -> None:
+        """The race has reached `now`."""
+        self._now = max(self._now, now)
+        last = self._index(now)
+        while last >= _MOST_BUCKETS:
+            pairs = self._tokens + [0] * (len(self._tokens) % 2)
+            self._tokens = [a + b for a, b in zip(pairs[::2], pairs[1::2], strict=True)]
+            self._bucket *= 2
+            last = self._index(now)
+        self._tokens += [0] * (last + 1 - len(self._tokens))
+
+    def view(self) -> ChartView:
+        elapsed = self._now - self._start
+        newest = elapsed - self._bucket * (len(self._tokens) - 1)
+        values = [tokens / self._bucket for tokens in self._tokens[:-1]]
+        if newest >= self._bucket * _LEAST_SHARE:
+            values.append(self._tokens[-1] / newest)
+        return ChartView(
+            bucket=self._bucket,
+            values=tuple(values),
+            marks=_merged((self._index(time), label) for time, label in self._marks),
+            peak=max(values, default=0.0),
+            mean=sum(self._tokens) / elapsed if elapsed > 0 else 0.0,
+        )
+
+    def _index(self, time: float) -> int:
+        return max(int((time - self._start) / self._bucket), 0)
+
+
+def _merged(marks: Iterable[tuple[int, str]]) -> tuple[tuple[int, str], ...]:
+    """Marks of the same bucket as one."""
+    labels: dict[int, str] = {}
+    for index, label in marks:
+        labels[index] = f"{labels[index]}, {label}" if index in labels else label
+    return tuple(labels.items())

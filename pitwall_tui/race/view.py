@@ -1,0 +1,170 @@
+"""What screens draw: one frozen picture of the race at one moment, in plain values."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Flag = Literal["lights", "green", "yellow", "safety", "red", "chequered"]
+CarState = Literal["grid", "formation", "track", "parked", "pit", "out", "finished"]
+SectorColour = Literal["none", "yellow", "green", "purple"]
+
+
+@dataclass(frozen=True, slots=True)
+class SectorView:
+    """A sector time as generated; "" while it is not complete."""
+
+    text: str
+    colour: SectorColour
+
+
+@dataclass(frozen=True, slots=True)
+class CarView:
+    """A car as a row of the tower and a dot on the map.
+
+    `gap` and `interval` are seconds of engine time behind the leader and behind the car ahead
+    at the last timing point that this car passed; None where there is none yet. `fraction` is
+    its place on the lap, 0 to 1. `tokens_per_second` is over the last seconds.
+    """
+
+    position: int
+    number: int
+    code: str
+    team: int
+    state: CarState
+    lap: int
+    fraction: float
+    gap: float | None
+    interval: float | None
+    laps_down: int
+    sectors: tuple[SectorView, SectorView, SectorView]
+    last_lap: float | None
+    last_lap_colour: SectorColour
+    best_lap: float | None
+    tyre: str
+    tyre_age: int
+    stops: int
+    tokens: int
+    tokens_per_second: float
+    pages: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class RadioView:
+    """A line of the feed. `kind` says who speaks; `text` is shown as it is, never interpreted."""
+
+    time: float
+    kind: Literal["radio", "control", "knob"]
+    car: str
+    team: int
+    lap: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PagesView:
+    """The page pool. `kinds` and `teams` hold one byte a page (see engine.stats.PageMap):
+    `teams[p]` is the owner's team, `cars[p]` its index in RaceView.cars, 255 where none."""
+
+    kinds: bytes
+    teams: bytes
+    cars: bytes
+    total: int
+    used: int
+    cached: int
+    free: int
+    reserved: int
+    waste_percent: float
+    page_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChartView:
+    """Output tokens/s in buckets of `bucket` seconds, oldest first, the newest last.
+
+    `marks` holds (bucket index, label) where a knob changed.
+    """
+
+    bucket: float
+    values: tuple[float, ...]
+    marks: tuple[tuple[int, str], ...]
+    peak: float
+    mean: float
+
+
+@dataclass(frozen=True, slots=True)
+class LightView:
+    """One of the five start lights: a phase of loading, done when `seconds` is set."""
+
+    title: str
+    detail: str
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class KnobView:
+    """A knob as the last plan used it; `pending` where a change has been asked for since."""
+
+    name: str
+    value: str
+    pending: str | None
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """The line of the moment."""
+
+    flag: Flag
+    reason: str
+    tokens_per_second: float
+    step_ms: float
+    running: int
+    waiting: int
+    parked: int
+    paused: bool
+    pace: float
+    preemptions: int
+    prefix_hit_percent: float | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """A line of the classification: latencies in milliseconds of engine time."""
+
+    position: int
+    number: int
+    code: str
+    team: int
+    laps: int
+    reason: str
+    race_time: float | None
+    best_lap: float | None
+    output_tokens: int
+    ttft_ms: float | None
+    tpot_ms: float | None
+    e2e_ms: float | None
+    preemptions: int
+
+
+@dataclass(frozen=True, slots=True)
+class RaceView:
+    """Everything on the wall at one moment. `teams` holds (short name, colour "#rrggbb")."""
+
+    time: float
+    race_number: int
+    circuit: str
+    title: str
+    laps: int
+    leader_lap: int
+    outline: tuple[tuple[float, float], ...]
+    teams: tuple[tuple[str, str], ...]
+    cars: tuple[CarView, ...]
+    status: StatusView
+    lights: tuple[LightView, ...]
+    pages: PagesView
+    chart: ChartView
+    radio: tuple[RadioView, ...]
+    knobs: tuple[KnobView, ...]
+    results: tuple[ResultRow, ...]
+    totals: tuple[tuple[str, str], ...]
