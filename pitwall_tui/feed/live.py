@@ -1,0 +1,192 @@
+"""A race on an engine of our own, in a process beside this one."""
+
+import time
+from dataclasses import replace
+
+from engine.client import EngineClient, EngineLostError
+from engine.config import EngineError, Knobs, Request
+from engine.messages import PHASES, Answer, Phase, Ready, Refusal, Snapshot, Unusable
+from engine.stats import EngineSnapshot
+from pitwall_tui.feed.grid import line_up
+from pitwall_tui.feed.settings import RaceSettings
+from pitwall_tui.feed.text import PieceDecoder, Vocabulary
+from pitwall_tui.race.events import (
+    EngineReady,
+    FeedEnded,
+    FeedEvent,
+    Loading,
+    Progress,
+    RedFlag,
+    Refused,
+)
+
+GRID = len(PHASES)
+# An engine that is lost this often without a token in between is not coming back.
+MOST_RESTARTS = 3
+
+
+class LiveFeed:
+    """Starts the engine, sends it one race after another, and tells what becomes of them.
+
+    An engine that is lost is replaced, and every car goes on from the tokens it has.
+    """
+
+    live = True
+    source = "engine"
+
+    def __init__(self, settings: RaceSettings) -> None:
+        self._settings = settings
+        self._knobs = settings.knobs
+        self._pace = settings.pace
+        self._paused = False
+        self._client: EngineClient | None = None
+        self._vocabulary: Vocabulary | None = None
+        self._max_context = 0
+        self._ready = False
+        self._number = 0
+        self._cars: dict[str, Request] = {}
+        self._output: dict[str, list[int]] = {}
+        self._decoders: dict[str, PieceDecoder] = {}
+        self._over: set[str] = set()
+        self._grid_since: float | None = None
+        self._restarts = 0
+        self._pending: list[FeedEvent] = []
+
+    def start(self) -> None:
+        """Start the engine; the first race begins when it is ready."""
+        self._client = EngineClient(self._settings.engine_config(), self._knobs)
+
+    def pull(self) -> tuple[FeedEvent, ...]:
+        events, self._pending = self._pending, []
+        if self._client is not None:
+            try:
+                for answer in self._client.pull():
+                    events += self._translate(answer)
+            except EngineLostError as error:
+                events += self._restart(str(error))
+        return tuple(events)
+
+    def set_knobs(self, knobs: Knobs) -> None:
+        self._knobs = knobs
+        if self._client is not None:
+            self._client.set_knobs(knobs)
+
+    def set_paused(self, paused: bool) -> None:
+        self._paused = paused
+        if self._client is not None:
+            self._client.pause(paused)
+
+    def set_pace(self, tokens_per_second: float) -> None:
+        self._pace = tokens_per_second
+        if self._client is not None:
+            self._client.pace(tokens_per_second)
+
+    def next_race(self) -> None:
+        """Leave this race, finished or not, for the season's next."""
+        if self._ready:
+            self._pending += self._begin(self._number + 1)
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    # The engine's answers
+
+    def _translate(self, answer: Answer) -> list[FeedEvent]:
+        match answer:
+            case Phase(index, detail, seconds):
+                return [Loading(index, PHASES[index], detail, seconds)]
+            case Ready(info):
+                self._ready = True
+                self._max_context = info.max_context
+                return [EngineReady(info), *self._on_ready()]
+            case Snapshot(snapshot):
+                return self._progress(snapshot)
+            case Refusal(id, reason):
+                self._over.add(id)
+                return [Refused(reason)]
+            case Unusable(reason):
+                self.close()
+                return [FeedEnded(reason)]
+
+    def _on_ready(self) -> list[FeedEvent]:
+        self._send_settings()
+        if self._cars:
+            self._resubmit()
+            return [*self._grid(len(self._cars) - len(self._over))]
+        try:
+            self._vocabulary = Vocabulary.load(self._settings.model)
+        except EngineError as error:
+            self.close()
+            return [FeedEnded(str(error))]
+        return self._begin(1)
+
+    def _progress(self, snapshot: EngineSnapshot) -> list[FeedEvent]:
+        pieces: dict[str, list[str]] = {}
+        for step in snapshot.steps:
+            ended = {id for id, _ in step.finished}
+            for id, tokens in step.tokens:
+                if id in self._cars:
+                    self._output[id] += tokens
+                    found = self._decoders[id].pieces(tokens, last=id in ended)
+                    pieces.setdefault(id, []).extend(found)
+            self._over |= ended
+        text = tuple((id, tuple(found)) for id, found in pieces.items())
+        events: list[FeedEvent] = [Progress(snapshot, text)]
+        if pieces and self._grid_since is not None:
+            seconds = time.monotonic() - self._grid_since
+            self._grid_since = None
+            self._restarts = 0
+            events.insert(0, Loading(GRID, "grid", "formation lap done", seconds))
+        return events
+
+    # Races
+
+    def _begin(self, number: int) -> list[FeedEvent]:
+        """Clear the track and send the cars of race `number` to the grid."""
+        race = self._settings.race(number)
+        self._number = number
+        assert self._client is not None
+        assert self._vocabulary is not None
+        started, requests = line_up(race, self._settings, self._vocabulary, self._max_context)
+        self._cars = {request.id: request for request in requests}
+        self._output = {request.id: [] for request in requests}
+        self._decoders = {request.id: self._vocabulary.decoder() for request in requests}
+        self._over = set()
+        self._client.reset()
+        self._client.submit(requests)
+        return [started, *self._grid(len(requests))]
+
+    def _grid(self, cars: int) -> list[FeedEvent]:
+        self._grid_since = time.monotonic()
+        return [Loading(GRID, "grid", f"{cars} cars read their briefing", None)]
+
+    # Losing the engine
+
+    def _restart(self, reason: str) -> list[FeedEvent]:
+        """Put a new engine in the place of the lost one."""
+        self.close()
+        self._ready = False
+        self._restarts += 1
+        if self._restarts > MOST_RESTARTS:
+            return [FeedEnded(f"the engine is lost: {reason}", fault=True)]
+        self.start()
+        return [RedFlag(reason)]
+
+    def _resubmit(self) -> None:
+        """Every car that still runs, with the tokens it has."""
+        assert self._client is not None
+        self._client.submit(
+            tuple(
+                replace(request, output=tuple(self._output[id]))
+                for id, request in self._cars.items()
+                if id not in self._over
+            )
+        )
+
+    def _send_settings(self) -> None:
+        """A new engine starts without them."""
+        self.set_knobs(self._knobs)
+        self.set_pace(self._pace)
+        self.set_paused(self._paused)
