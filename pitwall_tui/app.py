@@ -1,0 +1,335 @@
+"""The app: pulls the feed, folds it into the race, hands frames to the screen, sends commands."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path, PurePath
+from typing import Any, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from engine.config import KNOBS, Knobs
+from pitwall_tui.cadence import Cadence
+from pitwall_tui.commands import COMMANDS, KNOB_KEY, KNOB_KEYS, changed_pace, turned
+from pitwall_tui.draw.moves import Moves
+from pitwall_tui.draw.status import Notice
+from pitwall_tui.feed.base import Feed
+from pitwall_tui.race.events import FeedEvent, Refused
+from pitwall_tui.race.state import RaceState
+from pitwall_tui.race.view import KnobView, RaceView
+from pitwall_tui.screens.help import HelpScreen
+from pitwall_tui.screens.race import RaceScreen
+from pitwall_tui.screens.results import ResultsScreen
+from pitwall_tui.screens.wall import WallScreen
+from pitwall_tui.theme import PITWALL, PITWALL_LIGHT, defaults
+from pitwall_tui.widgets.palette import Palette
+from pitwall_tui.widgets.panel import Frame
+
+INTERVAL = 12.0  # seconds between a classification and the next race
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_INTERRUPTED = 130
+
+
+def _bindings() -> list[BindingType]:
+    bindings: list[BindingType] = []
+    for command in COMMANDS:
+        for key in command.keys.split(","):
+            # Keys with ctrl reach us even where text is typed; letters there are text.
+            always = key.startswith("ctrl+")
+            bindings.append(
+                Binding(key, command.action, command.label, show=False, priority=always)
+            )
+    for knob in KNOB_KEYS:
+        turns = ((knob.key, 1), (knob.up, 1), (knob.down, -1))
+        bindings += [
+            Binding(key, f"turn_knob('{knob.name}', {step})", knob.name, show=False)
+            for key, step in turns
+            if key
+        ]
+    return bindings
+
+
+class PitWallApp(App[None], inherit_bindings=False):
+    """The pit wall over any feed.
+
+    `fps` 0 starts no timer: `tick()` is then called from outside. The feed is started once the
+    first frame is up, and closed exactly once, however the app ends.
+    """
+
+    TITLE = "pitwall"
+    # All of it here: a default screen's own style sheet is not loaded.
+    CSS_PATH: ClassVar[list[str | PurePath]] = [
+        f"screens/{name}.tcss" for name in ("wall", "race", "results", "help")
+    ]
+    BINDINGS: ClassVar[list[BindingType]] = _bindings()
+
+    def __init__(
+        self,
+        feed: Feed,
+        state: RaceState,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        fps: float = 10,
+    ) -> None:
+        super().__init__()
+        self.feed = feed
+        self.state = state
+        self.clock = clock
+        self.fps = fps
+        self._cadence = Cadence()
+        self._ticked_at = 0.0
+        self._beat = 0
+        self._moves = Moves()
+        self._held: RaceView | None = None
+        self._stopped = False
+        self._asked: Knobs | None = None
+        self._asked_pace: float | None = None
+        self._over = False
+        self._next_at: float | None = None
+        self._due: type[WallScreen] | None = None
+        self._feed_closed = False
+        self._palette: tuple[str, tuple[str, ...], Palette] | None = None
+        self.register_theme(PITWALL)
+        self.register_theme(PITWALL_LIGHT)
+        self.theme = PITWALL.name
+        self._frame = self._make_frame()
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return defaults(self.current_theme.dark)
+
+    def get_default_screen(self) -> Screen[Any]:
+        return RaceScreen(self.latest)
+
+    # Frames
+
+    def latest(self) -> tuple[Frame, Palette]:
+        """The newest frame, and the colours to draw it in."""
+        teams = tuple(colour for _, colour in self._frame.live.teams)
+        if self._palette is None or self._palette[:2] != (self.theme, teams):
+            self._palette = (self.theme, teams, Palette(self.get_css_variables(), teams))
+        return self._frame, self._palette[2]
+
+    def tick(self) -> None:
+        """Take what the feed has brought, and draw one frame."""
+        for event in self.feed.pull():
+            self._take(event)
+        self._frame = self._make_frame()
+        self._follow_race(self._frame.live)
+        self._beat += 1
+        self._show()
+
+    def _take(self, event: FeedEvent) -> None:
+        self.state.apply(event)
+        if isinstance(event, Refused):
+            self._asked = self._asked_pace = None
+            self._say(event.reason, "warning")
+
+    def _make_frame(self) -> Frame:
+        now = self.clock()
+        live = self._with_asked(self.state.view(now))
+        if self._stopped:
+            live = replace(live, status=replace(live.status, paused=True))
+        active = {"pause"} if live.status.paused else set()
+        if self._held is not None:
+            active.add("freeze")
+        view = live if self._held is None else self._held
+        return Frame(
+            view=view,
+            live=live,
+            now=now,
+            notice=Notice(frozen=self._held is not None, replay=not self.feed.live),
+            moves=self._moves.update(view, now),
+            active=frozenset(active),
+            countdown=self._countdown(now),
+        )
+
+    def _with_asked(self, view: RaceView) -> RaceView:
+        """The view with knobs marked that have been asked for, but not yet used by a plan."""
+        if self._asked_pace == view.status.pace:
+            self._asked_pace = None
+        if self._asked is None or not view.knobs:
+            return view
+        asked = {name: str(value) for name, value in self._asked.as_dict().items()}
+        knobs = tuple(
+            replace(knob, pending=asked[knob.name] if asked[knob.name] != knob.value else None)
+            for knob in view.knobs
+        )
+        if all(knob.pending is None for knob in knobs):
+            self._asked = None
+        return replace(view, knobs=knobs)
+
+    def _show(self) -> None:
+        screen = self.screen
+        if isinstance(screen, WallScreen):
+            fps = self.fps / self._cadence.ticks_per_frame
+            screen.show(*self.latest(), self._beat, fps)
+
+    # From race to race
+
+    def _countdown(self, now: float) -> float | None:
+        return None if self._next_at is None else self._next_at - now
+
+    def _follow_race(self, view: RaceView) -> None:
+        """Bring up the classification after the flag, and the next race after a while."""
+        now, over = self._frame.now, view.status.flag == "chequered"
+        if over != self._over:
+            self._over = over
+            self._next_at = now + INTERVAL if over and self.feed.live else None
+            self._due = ResultsScreen if over else RaceScreen
+        if self._next_at is not None and now >= self._next_at:
+            self.action_next_race()
+        self._turn_to_due()
+
+    def _turn_to_due(self) -> None:
+        """Change to the screen that is due, once no help or palette lies on top."""
+        if self._due is None or not isinstance(self.screen, WallScreen):
+            return
+        on_results = isinstance(self.screen, ResultsScreen)
+        if self._due is ResultsScreen and not on_results:
+            self.push_screen(ResultsScreen(self.latest))
+        elif self._due is RaceScreen and on_results:
+            self.pop_screen()
+        self._due = None
+
+    # Life
+
+    def on_ready(self) -> None:
+        if not self.is_headless:
+            loop = asyncio.get_running_loop()
+            for number in _SIGNALS:
+                with suppress(NotImplementedError, RuntimeError, ValueError):
+                    loop.add_signal_handler(number, self.exit, None, _INTERRUPTED)
+        self.call_after_refresh(self._start)
+
+    def _start(self) -> None:
+        self.feed.start()
+        if self.fps > 0:
+            self._ticked_at = time.monotonic()
+            self.set_interval(1 / self.fps, self._on_interval)
+
+    def _on_interval(self) -> None:
+        now = time.monotonic()
+        lateness = now - self._ticked_at - 1 / self.fps
+        self._ticked_at = now
+        if self._cadence.due(lateness):
+            self.tick()
+
+    async def run_async(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            return await super().run_async(*args, **kwargs)
+        finally:
+            self._close_feed()
+
+    def on_unmount(self) -> None:
+        self._close_feed()
+
+    def _close_feed(self) -> None:
+        if not self._feed_closed:
+            self._feed_closed = True
+            self.feed.close()
+
+    # Commands
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        for command in COMMANDS:
+            name = command.id.replace("_", " ")
+            yield SystemCommand(name, command.help, self._runner(command.action))
+        for knob in KNOBS:
+            for value in KNOB_KEY[knob.name].steps:
+                action = f"set_knob('{knob.name}', '{value}')"
+                yield SystemCommand(f"{knob.name}: {value}", knob.help, self._runner(action))
+        yield SystemCommand("themes", "choose among all themes", self.action_change_theme)
+
+    def _runner(self, action: str) -> Callable[[], None]:
+        return lambda: self.call_next(self.run_action, action)
+
+    def _listens(self) -> bool:
+        """Whether an engine takes commands; where none does, that is said."""
+        if not self.feed.live:
+            self._say("a recording cannot be changed", "warning")
+        return self.feed.live
+
+    def _say(self, text: str, severity: Any = "information") -> None:
+        self.notify(text, severity=severity, markup=False)
+
+    def action_turn_knob(self, name: str, step: int) -> None:
+        """Set a knob to its next or previous value, counted from what was last asked for."""
+        for knob in self._frame.live.knobs:
+            if knob.name == name:
+                self.action_set_knob(name, turned(name, knob.pending or knob.value, step))
+
+    def action_set_knob(self, name: str, value: str) -> None:
+        if not self._listens():
+            return
+        if not self._frame.live.knobs:
+            self._say("the engine is not up yet", "warning")
+            return
+        self._asked = _knobs(self._frame.live.knobs).with_value(name, value)
+        self.feed.set_knobs(self._asked)
+        self._redraw()
+
+    def action_pace(self, step: int) -> None:
+        if not self._listens():
+            return
+        status = self._frame.live.status
+        pace = status.pace if self._asked_pace is None else self._asked_pace
+        self._asked_pace = changed_pace(pace, status.tokens_per_second, step)
+        self.feed.set_pace(self._asked_pace)
+
+    def action_pause(self) -> None:
+        """Pause the engine between two steps, or the playing of a recording."""
+        paused = not self._frame.live.status.paused
+        self._stopped = paused and not self.feed.live
+        self.feed.set_paused(paused)
+
+    def action_freeze(self) -> None:
+        self._held = self._frame.live if self._held is None else None
+        self._redraw()
+
+    def action_next_race(self) -> None:
+        """Start the next race at once; of a recording, go to where its next one starts."""
+        self._next_at = None
+        self.feed.next_race()
+
+    def action_results(self) -> None:
+        if isinstance(self.screen, ResultsScreen):
+            self.pop_screen()
+        elif isinstance(self.screen, WallScreen):
+            self.push_screen(ResultsScreen(self.latest))
+
+    def action_switch_theme(self) -> None:
+        dark = self.current_theme.dark
+        self.theme = PITWALL_LIGHT.name if dark else PITWALL.name
+
+    def watch_theme(self, theme: str) -> None:
+        self.call_later(self._redraw)
+
+    def action_shot(self) -> None:
+        view = self._frame.live
+        name = f"pitwall-{view.circuit or 'start'}-lap{view.leader_lap}.svg"
+        try:
+            path = Path(self.save_screenshot(name))
+        except OSError as error:
+            self._say(f"no picture: {error.strerror} ({name})", "error")
+        else:
+            self._say(f"saved {path.name}")
+
+    def action_help(self) -> None:
+        self.push_screen(HelpScreen(self.latest))
+
+    def _redraw(self) -> None:
+        self._frame = self._make_frame()
+        self._show()
+
+
+def _knobs(views: tuple[KnobView, ...]) -> Knobs:
+    """The knobs as they were last asked for."""
+    knobs = Knobs()
+    for view in views:
+        knobs = knobs.with_value(view.name, view.pending or view.value)
+    return knobs

@@ -1,0 +1,100 @@
+"""The command line. What a command needs is imported when it runs: --help imports nothing."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from pitwall_tui import __version__
+
+DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells of a bad option in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="pitwall",
+        description="A live race in which every car is a generation request served by a real "
+        "engine, with its optimizations switchable mid-race. Without a command the race starts.",
+    )
+    parser.add_argument("--version", action="version", version=f"pitwall {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    race = commands.add_parser("race", help="run a race, on the screen or headless")
+    add_race_options(race)
+    race.add_argument("--headless", action="store_true", help="run one race without a screen")
+    race.add_argument("--json", metavar="FILE|-", help="headless: write the race's figures")
+    race.add_argument("--record", metavar="FILE", help="record the race for pitwall replay")
+    replay = commands.add_parser("replay", help="show a recorded race")
+    replay.add_argument("file", metavar="FILE")
+    replay.add_argument("--headless", action="store_true", help="only sum it up")
+    replay.add_argument("--json", metavar="FILE|-", help="headless: write the race's figures")
+    bench = commands.add_parser("bench", help="measure the techniques on one and the same race")
+    bench.add_argument("--laps", type=int, default=5, metavar="N")
+    bench.add_argument("--repeats", type=int, default=3, metavar="N", help="medians of N runs")
+    bench.add_argument("--model", metavar="DIR", help="model folder")
+    bench.add_argument("--json", metavar="FILE|-", help="write the figures")
+    train = commands.add_parser("train", help="remake the chief from simulated races")
+    from pitwall_tui.cli.train import add_arguments
+
+    add_arguments(train)
+    return parser
+
+
+def add_race_options(parser: argparse.ArgumentParser) -> None:
+    """What a race is to be; None stands for RaceSettings' own default."""
+    parser.add_argument("--circuit", metavar="NAME", help="monza, spa, monaco, ... (default monza)")
+    parser.add_argument("--laps", type=int, metavar="N", help="default: the full distance")
+    parser.add_argument("--cars", type=int, metavar="N", help="1 to 20 (default 20)")
+    parser.add_argument("--seed", type=int, metavar="S", help="default 7")
+    parser.add_argument("--temperature", type=float, metavar="T", help="default 0.8")
+    parser.add_argument("--model", metavar="DIR", help="Hugging Face folder (default: the chief)")
+    parser.add_argument("--kv-memory-mib", type=float, metavar="N", help="default 256")
+    parser.add_argument("--pace", type=float, metavar="N", help="hold at N output tokens/s")
+    parser.add_argument("--knobs", metavar="NAME=VALUE,...", help="see the README for names")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit status."""
+    try:
+        args = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    # Ends as Ctrl-C does: through every finally, so that no process is left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    from engine.config import EngineError
+    from pitwall_tui.race.errors import RaceError
+
+    try:
+        return _run(args)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (EngineError, RaceError) as error:
+        sys.stderr.write(f"pitwall: {error}\n")
+        return BAD_INPUT
+    except Exception as error:
+        if os.environ.get("PITWALL_TRACEBACK"):
+            raise
+        hint = "PITWALL_TRACEBACK=1 shows where"
+        sys.stderr.write(f"pitwall: a fault of ours: {type(error).__name__}: {error} ({hint})\n")
+        return FAULT
+
+
+def _run(args: argparse.Namespace) -> int:
+    match args.command:
+        case "replay":
+            from pitwall_tui.cli.replay import run
+        case "bench":
+            from pitwall_tui.cli.bench import run
+        case "train":
+            from pitwall_tui.cli.train import run
+        case _:
+            from pitwall_tui.cli.race import run
+    return run(args)

@@ -1,0 +1,213 @@
+"""`pitwall bench`: the techniques one by one, on one and the same race and one engine.
+
+Every setting is run once to warm up and then `repeats` times, all settings in turn in each round,
+so that a machine whose speed drifts favours none of them. Medians are quoted.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any
+
+from engine.client import EngineClient
+from engine.config import EngineError, Knobs, Request, Sampling
+from engine.messages import Ready, Refusal, Snapshot, Unusable
+from engine.stats import EngineSnapshot, ModelInfo, StepStats
+from pitwall_tui.cli.output import check_json_target, say, write_figures
+from pitwall_tui.feed.grid import line_up
+from pitwall_tui.feed.settings import RaceSettings
+from pitwall_tui.feed.text import Vocabulary
+from pitwall_tui.race.briefing import draw_race
+from pitwall_tui.race.circuits import circuit
+from pitwall_tui.race.errors import RaceError
+from pitwall_tui.race.simulator import simulate
+
+POLL_SECONDS = 0.02
+# Where the cost of having no cache is measured, and over how many tokens.
+LONG_CONTEXT = 500
+LONG_TOKENS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A row of the table: `cars` of the race, under these knobs."""
+
+    name: str
+    cars: int
+    knobs: Knobs
+    long_context: bool = False
+
+
+SETTINGS = (
+    Setting("no KV cache, 1 car at 500 tokens", 1, Knobs(kv_cache="off"), long_context=True),
+    Setting("KV cache, 1 car at 500 tokens", 1, Knobs(), long_context=True),
+    Setting("batching none", 20, Knobs(batching="none")),
+    Setting("batching static", 20, Knobs(batching="static")),
+    Setting("batching continuous", 20, Knobs()),
+    Setting("paging contiguous", 20, Knobs(paging="contiguous")),
+    Setting("prefix cache off", 20, Knobs(prefix_cache="off")),
+    Setting("whole prompts (prefill_chunk 0)", 20, Knobs(prefill_chunk=0)),
+)
+# (title, numerator, denominator, figure)
+RATIOS = (
+    (
+        "KV cache on / off, 1 car at 500 tokens",
+        SETTINGS[1],
+        SETTINGS[0],
+        "decode_tokens_per_second",
+    ),
+    ("batching continuous / none", SETTINGS[4], SETTINGS[2], "tokens_per_second"),
+    ("batching continuous / static", SETTINGS[4], SETTINGS[3], "tokens_per_second"),
+    ("peak KV bytes, contiguous / paged", SETTINGS[5], SETTINGS[4], "kv_bytes_peak"),
+    ("prefill tokens, prefix cache off / on", SETTINGS[6], SETTINGS[4], "prefill_tokens"),
+)
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.repeats < 1:
+        raise RaceError(f"repeats {args.repeats}: give 1 or more")
+    check_json_target(args.json)
+    settings = RaceSettings(laps=args.laps)
+    if args.model is not None:
+        settings = replace(settings, model=args.model)
+    client = EngineClient(settings.engine_config(), settings.knobs)
+    try:
+        figures = measure(client, settings, args.repeats)
+    finally:
+        client.close()
+    write_figures(figures, table(figures), args.json)
+    return 0
+
+
+def measure(client: EngineClient, settings: RaceSettings, repeats: int) -> dict[str, Any]:
+    """Run every setting `repeats` times; medians of each figure, and their ratios."""
+    info = _ready(client)
+    race, lone = _requests(settings, info)
+    runs: dict[str, list[dict[str, float]]] = {setting.name: [] for setting in SETTINGS}
+    for number in range(repeats + 1):
+        for setting in SETTINGS:
+            say(f"round {number} of {repeats}: {setting.name}")
+            requests = lone if setting.long_context else race[: setting.cars]
+            found = _run(client, requests, setting.knobs, info)
+            if number:  # the first round warms up
+                runs[setting.name].append(found)
+    medians = {
+        name: {key: median(each[key] for each in found) for key in found[0]}
+        for name, found in runs.items()
+    }
+    return {
+        "schema": 1,
+        "circuit": settings.circuit,
+        "laps": settings.laps,
+        "seed": settings.seed,
+        "temperature": settings.temperature,
+        "model": info.name,
+        "device": info.device,
+        "threads": info.threads,
+        "repeats": repeats,
+        "settings": [
+            {
+                "name": setting.name,
+                "cars": setting.cars,
+                "knobs": setting.knobs.as_dict(),
+                **medians[setting.name],
+            }
+            for setting in SETTINGS
+        ],
+        "ratios": {
+            title: medians[above.name][key] / medians[below.name][key]
+            for title, above, below, key in RATIOS
+        },
+    }
+
+
+def table(figures: Mapping[str, Any]) -> str:
+    """The figures for people."""
+    head = f"{'':36}{'cars':>5}{'tok/s':>9}{'decode':>9}{'TTFT ms':>9}{'KV MiB':>8}{'prefill':>9}"
+    lines = [
+        f"{figures['circuit']}, {figures['laps']} laps, {figures['model']} on {figures['device']}, "
+        f"{figures['threads']} threads, medians of {figures['repeats']} runs",
+        "",
+        head,
+    ]
+    lines += [
+        f"{row['name']:36}{row['cars']:5}{row['tokens_per_second']:9.1f}"
+        f"{row['decode_tokens_per_second']:9.1f}{row['ttft_ms']:9.1f}"
+        f"{row['kv_bytes_peak'] / 2**20:8.1f}{row['prefill_tokens']:9.0f}"
+        for row in figures["settings"]
+    ]
+    lines.append("")
+    lines += [f"{title:44}{ratio:7.2f} x" for title, ratio in figures["ratios"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def _requests(
+    settings: RaceSettings, info: ModelInfo
+) -> tuple[tuple[Request, ...], tuple[Request, ...]]:
+    """The race's cars, and one car that has already driven some 500 tokens of its race."""
+    vocabulary = Vocabulary.load(settings.model)
+    _, cars = line_up(settings.race(1), settings, vocabulary, info.max_context)
+    full = circuit(settings.circuit)
+    briefing, entrants = draw_race(full, full.laps, settings.seed)
+    driven = simulate(briefing, entrants, settings.seed)[0]
+    text = briefing.text() + entrants[0].text() + driven
+    sampling = Sampling(LONG_TOKENS, settings.temperature, settings.seed, ignore_eos=True)
+    return cars, (Request("lone", vocabulary.encode(text)[:LONG_CONTEXT], sampling),)
+
+
+def _run(
+    client: EngineClient, requests: tuple[Request, ...], knobs: Knobs, info: ModelInfo
+) -> dict[str, float]:
+    client.reset()
+    client.set_knobs(knobs)
+    client.submit(requests)
+    steps: list[StepStats] = []
+    last: EngineSnapshot | None = None
+    for snapshot in _snapshots(client):
+        if {request.id for request in snapshot.requests} != {request.id for request in requests}:
+            continue  # of the run before
+        steps += snapshot.steps
+        last = snapshot
+        if all(request.finish_reason is not None for request in snapshot.requests):
+            break
+    assert last is not None
+    start = min(request.submitted for request in last.requests)
+    seconds = max(request.finished or start for request in last.requests) - start
+    output = sum(request.output_tokens for request in last.requests)
+    first = [
+        request.first_token - request.submitted for request in last.requests if request.first_token
+    ]
+    # Decoding alone: from the first token of the last car to the end, for one car its TPOT.
+    begun = max(request.first_token or start for request in last.requests)
+    decoded = sum(step.output_tokens for step in steps if step.time > begun)
+    return {
+        "seconds": seconds,
+        "output_tokens": output,
+        "tokens_per_second": output / seconds,
+        "decode_tokens_per_second": decoded / max(seconds - (begun - start), 1e-9),
+        "ttft_ms": 1e3 * sum(first) / len(first),
+        "kv_bytes_peak": last.pages_peak * info.page_bytes,
+        "prefill_tokens": sum(step.prefill_tokens for step in steps),
+        "preemptions": last.preemptions,
+    }
+
+
+def _ready(client: EngineClient) -> ModelInfo:
+    while True:
+        for answer in client.pull(timeout=1.0):
+            if isinstance(answer, Ready):
+                return answer.info
+            if isinstance(answer, Unusable):
+                raise EngineError(answer.reason)
+
+
+def _snapshots(client: EngineClient) -> Iterator[EngineSnapshot]:
+    while True:
+        for answer in client.pull():
+            if isinstance(answer, Refusal):
+                raise EngineError(answer.reason)
+            if isinstance(answer, Snapshot):
+                yield answer.snapshot
+        time.sleep(POLL_SECONDS)

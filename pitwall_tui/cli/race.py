@@ -1,0 +1,101 @@
+"""`pitwall race`, and plain `pitwall`."""
+
+import argparse
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from engine.config import Knobs
+from pitwall_tui.cli.output import check_json_target, need_terminal, say, write_figures
+from pitwall_tui.feed.base import Feed
+from pitwall_tui.feed.live import LiveFeed
+from pitwall_tui.feed.record import Recorder, RecordingFeed
+from pitwall_tui.feed.settings import RaceSettings
+from pitwall_tui.race.errors import RaceError
+from pitwall_tui.race.events import (
+    EngineReady,
+    FeedEnded,
+    FeedEvent,
+    Loading,
+    RaceStarted,
+    RedFlag,
+    Refused,
+)
+from pitwall_tui.race.state import RaceState
+from pitwall_tui.report import print_summary
+
+# Often enough to end soon after the last token, seldom enough to leave the cores to the engine.
+POLL_SECONDS = 0.05
+
+_OPTIONS = ("circuit", "laps", "cars", "seed", "temperature", "model", "kv_memory_mib", "pace")
+
+
+def run(args: argparse.Namespace) -> int:
+    settings = _settings(args)
+    target, record = getattr(args, "json", None), getattr(args, "record", None)
+    headless = getattr(args, "headless", False)
+    if not headless:
+        if target is not None:
+            raise RaceError("--json is for --headless races")
+        need_terminal("pitwall race --headless")
+    check_json_target(target)
+    with _feed(settings, record) as feed:
+        state = RaceState(feed.source, settings.knobs)
+        if not headless:
+            from pitwall_tui.app import PitWallApp
+
+            app = PitWallApp(feed, state)
+            app.run()
+            return app.return_code or 0
+        feed.start()
+        run_to_flag(feed, state)
+    figures = state.summary()
+    write_figures(figures, print_summary(figures), target)
+    return 0
+
+
+def run_to_flag(feed: Feed, state: RaceState) -> None:
+    """Pull until the race is over, with progress on stderr.
+
+    Raises RaceError for what the engine refuses, EngineFault where it cannot be had any more.
+    """
+    while not state.over:
+        for event in feed.pull():
+            state.apply(event)
+            _tell(event)
+        time.sleep(POLL_SECONDS)
+
+
+def _tell(event: FeedEvent) -> None:
+    match event:
+        case Loading(_, title, detail, seconds) if seconds is not None:
+            say(f"{title}: {detail}, {seconds:.2f} s")
+        case EngineReady(model):
+            say(f"{model.name}: {model.parameters:,} parameters, {model.pages_total} KV pages")
+        case RaceStarted(number, circuit, laps):
+            say(f"race {number}: {circuit}, {laps} laps")
+        case RedFlag(reason):
+            say(f"red flag: {reason}")
+        case Refused(reason):
+            raise RaceError(reason)
+        case FeedEnded(reason, fault):
+            raise RuntimeError(reason) if fault else RaceError(reason)
+
+
+def _settings(args: argparse.Namespace) -> RaceSettings:
+    given = {name: getattr(args, name, None) for name in _OPTIONS}
+    knobs = Knobs.parse(getattr(args, "knobs", None) or "")
+    return RaceSettings(**{k: v for k, v in given.items() if v is not None}, knobs=knobs)
+
+
+@contextmanager
+def _feed(settings: RaceSettings, record: str | None) -> Iterator[Feed]:
+    """The live feed, recorded where asked for; closed whatever happens."""
+    live = LiveFeed(settings)
+    feed: Feed = (
+        RecordingFeed(live, Recorder(record), time.monotonic) if record is not None else live
+    )
+    try:
+        yield feed
+    finally:
+        feed.close()

@@ -1,0 +1,96 @@
+"""Everything that can be asked of the wall, once: bindings, footer, palette, help and mouse."""
+
+from dataclasses import dataclass
+
+from engine.config import KNOBS
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command: the keys it is bound to (as Textual names them), the key as shown, its words.
+
+    `active` is the footer's label while the thing that it switches is on; `label` "" keeps a
+    command out of the footer.
+    """
+
+    id: str
+    keys: str
+    shown: str
+    action: str
+    help: str
+    label: str = ""
+    active: str = ""
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("freeze", "space", "space", "freeze", "hold the view; the race goes on",
+            "freeze", "unfreeze"),
+    Command("pause", "p", "p", "pause", "pause the engine between two steps", "pause", "go on"),
+    Command("slower", "minus", "-", "pace(-1)", "hold the engine at fewer tokens a second",
+            "pace"),
+    Command("faster", "plus,equals_sign", "+", "pace(1)",
+            "let it make more, in the end as many as it can", "pace"),
+    Command("next", "n", "n", "next_race", "start the next race", "next"),
+    Command("results", "r", "r", "results", "the classification, as it stands", "results"),
+    Command("theme", "t", "t", "switch_theme", "dark or light", "theme"),
+    Command("shot", "s", "s", "shot", "save the screen as an SVG picture", "shot"),
+    Command("help", "question_mark,f1", "?", "help", "keys, signs and knobs", "help"),
+    Command("quit", "q,ctrl+c,ctrl+q", "q", "quit", "leave; nothing is left running", "quit"),
+)  # fmt: skip
+
+PACES: tuple[float, ...] = (10, 20, 40, 60, 80, 100, 150, 200, 300, 500)
+
+
+@dataclass(frozen=True, slots=True)
+class KnobKeys:
+    """How a knob is turned: the key to its next value, perhaps keys down and up, its steps."""
+
+    name: str
+    key: str
+    short: str
+    steps: tuple[str, ...]
+    down: str = ""
+    up: str = ""
+
+
+_BATCHES = ("1", "2", "4", "8", "12", "16", "20", "24", "32")
+KNOB_KEYS: tuple[KnobKeys, ...] = (
+    KnobKeys("kv_cache", "1", "kv", ("on", "off")),
+    KnobKeys("paging", "2", "", ("paged", "contiguous")),
+    KnobKeys("prefix_cache", "3", "prefix", ("on", "off")),
+    KnobKeys("batching", "4", "", ("none", "static", "continuous")),
+    KnobKeys("max_batch", "5", "max", _BATCHES, "left_square_bracket", "right_square_bracket"),
+    KnobKeys("static_batch", "6", "static", ("1", "2", "4", "8", "12", "16", "20")),
+    KnobKeys("prefill_chunk", "7", "chunk", ("0", "32", "64", "128", "256", "512", "1024")),
+)
+KNOB_KEY: dict[str, KnobKeys] = {keys.name: keys for keys in KNOB_KEYS}
+DEFAULTS: dict[str, str] = {knob.name: str(knob.default) for knob in KNOBS}
+
+
+def turned(name: str, value: str, step: int = 1) -> str:
+    """The value one step after (or before) `value`; round the end. Values between steps count."""
+    steps = KNOB_KEY[name].steps
+    if value in steps:
+        return steps[(steps.index(value) + step) % len(steps)]
+    number = int(value)
+    above = [text for text in steps if int(text) > number]
+    below = [text for text in steps if int(text) < number]
+    if step > 0:
+        return above[0] if above else steps[0]
+    return below[-1] if below else steps[-1]
+
+
+def changed_pace(pace: float, rate: float, step: int) -> float:
+    """The next pace in output tokens/s, slower or faster; 0 is flat out.
+
+    From flat out, slower means the first pace below `rate`, what the engine does by itself.
+    """
+    if step > 0:
+        if pace <= 0:
+            return 0.0
+        return next((p for p in PACES if p > pace), 0.0)
+    limit = pace if pace > 0 else rate
+    below = [p for p in PACES if p < limit]
+    if below:
+        return below[-1]
+    return PACES[0] if pace > 0 else PACES[-1]

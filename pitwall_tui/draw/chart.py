@@ -1,0 +1,123 @@
+"""Throughput over time: an area of eighth blocks with an axis, and marks where a knob changed."""
+
+from math import floor, isfinite, log10
+
+from pitwall_tui.draw.cells import (
+    Row,
+    Rows,
+    Span,
+    clean,
+    cut,
+    fit,
+    fit_box,
+    heading,
+    row_width,
+    width,
+)
+from pitwall_tui.race.view import ChartView
+
+_EIGHTHS = " ▁▂▃▄▅▆▇█"
+_AXIS = 6  # cells of the axis: a number and its tick
+
+
+def ceiling(peak: float) -> float:
+    """The least of 1, 1.5, 2, 3, 4, 5, 6, 8 times a power of ten that is not below `peak`."""
+    if not isfinite(peak) or peak <= 0:
+        return 10.0
+    power = float(10 ** floor(log10(peak)))
+    steps = (1, 1.5, 2, 3, 4, 5, 6, 8, 10)
+    return next((power * step for step in steps if power * step >= peak), power * 10)
+
+
+def _finite(values: tuple[float, ...]) -> list[float]:
+    return [value if isfinite(value) and value > 0 else 0.0 for value in values]
+
+
+def columns(values: list[float], top: float, height: int) -> list[str]:
+    """Each value as a column of `height` cells, the lowest cell first."""
+    drawn = []
+    for value in values:
+        eighths = min(height * 8, round(value / top * height * 8))
+        full, rest = divmod(eighths, 8)
+        drawn.append(("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(height)[:height])
+    return drawn
+
+
+def spark(values: tuple[float, ...], cells: int) -> str:
+    """The newest values as one line of blocks, lowest at 0."""
+    shown = _finite(values)[-cells:] if cells > 0 else []
+    return "".join(columns(shown, ceiling(max(shown, default=0.0)), 1)).rjust(max(0, cells))
+
+
+def _label(value: float) -> str:
+    text = f"{value:.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
+    return text if len(text) < _AXIS else f"{value / 1000:.0f}k"
+
+
+def _axis(line: int, height: int, top: float) -> Span:
+    """The axis beside `line` (0 the lowest): numbers at the foot, the middle and the top."""
+    numbers = {0: 0.0, height - 1: top} | ({height // 2: top / 2} if height >= 5 else {})
+    if line in numbers:
+        return Span(f"{_label(numbers[line]):>{_AXIS - 1}}┤", "dim")
+    return Span(" " * (_AXIS - 1) + "│", "dim")
+
+
+def _labels(marks: list[tuple[int, str]], cells: int, lines: int) -> list[Row]:
+    """The marks' labels under the plot, each at its mark in the first line that has room."""
+    rows: list[list[Span]] = [[] for _ in range(lines)]
+    for index, (column, label) in enumerate(marks):
+        start = min(column, max(0, cells - width(clean(label))))
+        row = next((row for row in rows if not row or row_width(row) < start), None)
+        if row is None:
+            continue
+        following = marks[index + lines][0] if index + lines < len(marks) else cells + 1
+        row.append(Span(" " * (start - row_width(row))))
+        row.append(Span(cut(label, max(0, following - start - 1)), "chart.mark"))
+    return [tuple(row) for row in rows]
+
+
+def _plot_row(line: int, drawn: list[str], marked: set[int], cells: int) -> list[Span]:
+    spans: list[Span] = []
+    for column in range(cells):
+        glyph = drawn[column][line] if column < len(drawn) else " "
+        if column in marked:
+            spans.append(Span("│", "chart.mark", "chart.area" if glyph == "█" else ""))
+        elif spans and spans[-1].role == "chart.area":
+            spans[-1] = spans[-1]._replace(text=spans[-1].text + glyph)
+        else:
+            spans.append(Span(glyph, "chart.area"))
+    return spans
+
+
+def _figures(chart: ChartView, now: float) -> tuple[Span, ...]:
+    return (
+        Span(f"peak {chart.peak:.0f}  ", "dim"),
+        Span(f"mean {chart.mean:.0f}  ", "dim"),
+        Span(f"{now:.0f} tok/s", "title bold"),
+    )
+
+
+def draw_chart(chart: ChartView, now: float, cells: int, height: int) -> Rows:
+    """Output tokens/s; `now` is the rate of the moment. One or two rows make a line of blocks."""
+    head = heading("THROUGHPUT", _figures(chart, now), cells)
+    below = 2 if height >= 10 else 1  # lines under the plot
+    lines, inside = height - 1 - below, cells - _AXIS - 2
+    if lines < 2 or inside < 4:
+        line = (Span(" "), Span(spark(chart.values, cells - 2), "chart.area"))
+        return fit_box((line,) if height == 1 else (head, line), cells, height)
+    values = _finite(chart.values)
+    first = max(0, len(values) - inside)
+    shown = values[first:]
+    marks = [(i - first, text) for i, text in chart.marks if first <= i < first + inside]
+    top = ceiling(max(shown, default=0.0))
+    drawn = columns(shown, top, lines)
+    marked = {column for column, _ in marks}
+    rows = [
+        (Span(" "), _axis(line, lines, top), *_plot_row(line, drawn, marked, inside))
+        for line in reversed(range(lines))
+    ]
+    left = Span(" " * (_AXIS + 1))
+    foot = [(left, *labels) for labels in _labels(marks, inside, below)]
+    if not marks:
+        foot = [(left, Span(fit(f"{len(shown) * chart.bucket:.0f} s", inside, "right"), "dim"))]
+    return fit_box((head, *rows, *foot), cells, height)

@@ -1,0 +1,62 @@
+"""The help page: keys, knobs, and what each sign of the race is in the engine."""
+
+from engine.config import KNOBS
+from pitwall_tui.commands import COMMANDS, KNOB_KEY
+from pitwall_tui.draw.cells import Row, Span, fit, fit_row, heading, wrap
+
+SIGNS: tuple[tuple[Span, str, str], ...] = (
+    (Span("car", "text bold"), "", "one generation request"),
+    (Span("GRID", "dim"), "", "queued, not yet admitted"),
+    (Span("FORM", "state.formation bold"), "", "formation lap: prefill of its briefing"),
+    (Span("TRACK", "dim"), "● on the map", "decoding; its place is how far its lap line is"),
+    (Span("PARK", "state.parked bold"), "◌ on the map", "admitted, but no row in this step"),
+    (Span(" PIT ", "ink bold", "state.pit"), "○ on the map",
+     "preempted: its pages were taken, it will recompute"),
+    (Span("OUT", "state.out bold"), "× on the map", "its text ended the race early"),
+    (Span("▞FIN▞", "text bold"), "", "its last lap line is complete"),
+    (Span("GAP INT", "text bold"), "", "seconds of engine time since the leader, the car ahead"),
+    (Span("●", "sector.purple bold"), "purple", "best sector or lap of all, in generated times"),
+    (Span("▲", "sector.green bold"), "green", "the car's own best"),
+    (Span("·", "sector.yellow bold"), "yellow", "slower than its best"),
+    (Span("S", "tyre.S bold"), "M H I W", "soft, medium, hard, intermediate, wet; age in laps"),
+    (Span(" GREEN ", "ink bold", "flag.green"), "", "the engine serves"),
+    (Span(" YELLOW ", "ink bold", "flag.yellow"), "", "KV pages over 85 %"),
+    (Span(" SAFETY ", "ink bold", "flag.safety"), "", "admission is held back; why, it says"),
+    (Span(" RED ", "ink bold", "flag.red"), "", "the engine process was lost, and comes back"),
+    (Span("█", "page.used"), "in a team's colour", "KV page with tokens of that team's car"),
+    (Span("░", "page.used"), "hatched", "reserved, and still empty"),
+    (Span("█", "page.shared"), "bright", "one page that several cars share"),
+    (Span("▒", "page.cached"), "grey", "a beginning kept for the next that has the same"),
+)  # fmt: skip
+_KEY = 12
+
+
+def _pair(key: Span, text: str, cells: int) -> list[Row]:
+    lines = wrap(text, max(2, cells - _KEY - 2))
+    first = (Span("  "), key, Span(" " * max(1, _KEY - 2 - len(key.text))), Span(lines[0], "text"))
+    return [first, *[(Span(" " * _KEY), Span(line, "text")) for line in lines[1:]]]
+
+
+def _sign(sign: Span, where: str, meaning: str, cells: int) -> list[Row]:
+    before = max(0, 10 - len(sign.text))
+    named = (Span("  "), sign, Span(" " * before), Span(fit(where, 19), "dim"))
+    lines = wrap(meaning, max(2, cells - 32))
+    return [(*named, Span(lines[0], "text")), *[(Span(" " * 31), Span(m)) for m in lines[1:]]]
+
+
+def help_rows(cells: int) -> tuple[Row, ...]:
+    """The whole page at a width; as many rows as it takes."""
+    rows: list[Row] = [heading("KEYS", (Span("esc closes", "dim"),), cells)]
+    for command in COMMANDS:
+        rows += _pair(Span(command.shown, "knob.key bold"), command.help, cells)
+    rows += _pair(Span("ctrl+p", "knob.key bold"), "every command by name", cells)
+    rows += [(), heading("KNOBS", (Span("used from the engine's next step on", "dim"),), cells)]
+    for knob in KNOBS:
+        keys = KNOB_KEY[knob.name]
+        shown = f"{keys.key}  [ ]" if keys.down else keys.key
+        text = f"{knob.name}: {knob.help} ({', '.join(keys.steps)})"
+        rows += _pair(Span(shown, "knob.key bold"), text, cells)
+    rows += [(), heading("SIGNS", (Span("each is something in the engine", "dim"),), cells)]
+    for sign, where, meaning in SIGNS:
+        rows += _sign(sign, where, meaning, cells)
+    return tuple(fit_row(row, cells) for row in rows)

@@ -1,0 +1,157 @@
+"""The page pool: a bar of what pages are for, and every page coloured by the car that holds it."""
+
+from collections import Counter
+from itertools import groupby
+
+from engine.stats import PAGE_CACHED, PAGE_FREE, PAGE_RESERVED, PAGE_SHARED
+from pitwall_tui.draw.cells import Row, Rows, Span, fit_box, heading, row_width
+from pitwall_tui.race.view import PagesView
+
+NOBODY = 255
+_WIDEST = 4  # cells for one page, where there is room
+# A hatched page is one whose slots hold no token yet.
+HATCH = "░"
+
+
+def _mib(pages: int, page_bytes: int) -> str:
+    return f"{pages * page_bytes / 2**20:.0f}"
+
+
+def _shares(parts: list[int], cells: int) -> list[int]:
+    """Whole cells for each part, in proportion, by largest remainder; `cells` in all."""
+    total = sum(parts)
+    if total <= 0:
+        return [0] * len(parts)
+    exact = [part * cells / total for part in parts]
+    whole = [int(share) for share in exact]
+    by_rest = sorted(range(len(parts)), key=lambda i: whole[i] - exact[i])
+    for index in by_rest[: cells - sum(whole)]:
+        whole[index] += 1
+    return whole
+
+
+def pages_bar(pages: PagesView, cells: int) -> Row:
+    """Written, reserved, cached and free pages as parts of one bar."""
+    written = max(0, pages.used - pages.reserved)
+    parts = [written, pages.reserved, pages.cached, pages.free]
+    signs = (("█", "page.used"), (HATCH, "page.used"), ("▒", "page.cached"), ("·", "page.free"))
+    counts = _shares([max(0, part) for part in parts], cells)
+    return tuple(
+        Span(glyph * count, role)
+        for (glyph, role), count in zip(signs, counts, strict=True)
+        if count
+    )
+
+
+def counts_row(pages: PagesView, cells: int) -> Row:
+    """The counts behind the bar, each with its glyph; tighter where there is less room."""
+
+    def row(gap: str, *words: str) -> Row:
+        signs = (("█", "page.used"), (HATCH, "page.used"), ("▒", "page.cached"), ("·", "page.free"))
+        counts = (pages.used, pages.reserved, pages.cached, pages.free)
+        return tuple(
+            part
+            for (glyph, role), count, word in zip(signs, counts, words, strict=True)
+            for part in (Span(f" {glyph}{gap}", role), Span(f"{count}{word}", "dim"))
+        )
+
+    rows = (
+        row(" ", " used", " reserved", " cached", " free"),
+        row("", " used", " res", " cached", " free"),
+        row("", "", "", "", ""),
+    )
+    return next((row for row in rows if row_width(row) <= cells), rows[-1])
+
+
+def _detail(pages: PagesView, each: int) -> tuple[Span, ...]:
+    total = max(1, pages.total)
+    used, all_mib = _mib(pages.used, pages.page_bytes), _mib(pages.total, pages.page_bytes)
+    several = (Span(f"1 block = {each} pages  ", "dim"),) if each > 1 else ()
+    return (
+        *several,
+        Span(f"waste {pages.waste_percent:.1f}%  ", "dim"),
+        Span(f"{used}/{all_mib} MiB  ", "dim"),
+        Span(f"{100 * pages.used / total:.0f}%", "title bold"),
+    )
+
+
+def _colour(kind: int, team: int) -> str:
+    if kind == PAGE_SHARED:
+        return "page.shared"
+    if kind == PAGE_CACHED:
+        return "page.cached"
+    if kind == PAGE_FREE:
+        return "page.free"
+    if team == NOBODY:
+        return "page.used"
+    return f"reserve.{team}" if kind == PAGE_RESERVED else f"team.{team}"
+
+
+def _grouped(pages: PagesView, each: int) -> list[tuple[int, int]]:
+    """(kind, team) of each block of `each` pages: the commonest of its pages."""
+    both = list(zip(pages.kinds, pages.teams, strict=False))
+    if each == 1:
+        return both
+    blocks = (both[start : start + each] for start in range(0, len(both), each))
+    return [Counter(block).most_common(1)[0][0] for block in blocks]
+
+
+def _cell(top: tuple[int, int] | None, bottom: tuple[int, int] | None) -> tuple[str, str, str]:
+    """Glyph, text role and ground role of two blocks above each other."""
+    if top is None:
+        return " ", "", ""
+    if bottom is None:
+        return "▀", _colour(*top), ""
+    if top != bottom:
+        return "▀", _colour(*top), _colour(*bottom)
+    if top[0] == PAGE_RESERVED and top[1] != NOBODY:
+        return HATCH, f"team.{top[1]}", ""
+    return "█", _colour(*top), ""
+
+
+def block_size(total: int, cells: int, height: int) -> tuple[int, int]:
+    """(cells of a block, pages of a block) so that all pages fit, two blocks above each other."""
+    for wide in range(_WIDEST, 0, -1):
+        if total <= (cells // wide) * height * 2:
+            return wide, 1
+    return 1, -(-total // max(1, cells * height * 2))
+
+
+def page_rows(pages: PagesView, cells: int, height: int) -> Rows:
+    """Every page as half a cell or more, in order, row after row of half cells."""
+    if cells < 1 or height < 1:
+        return ()
+    wide, each = block_size(len(pages.kinds), cells, height)
+    blocks: list[tuple[int, int] | None] = [*_grouped(pages, each)]
+    per_row = max(1, cells // wide)
+    blocks += [None] * (per_row * height * 2 - len(blocks))
+    rows = []
+    for start in range(0, per_row * height * 2, per_row * 2):
+        upper = blocks[start : start + per_row]
+        lower = blocks[start + per_row : start + per_row * 2]
+        spans = []
+        for pair, run in groupby(zip(upper, lower, strict=True)):
+            glyph, role, back = _cell(*pair)
+            spans.append(Span(glyph * wide * sum(1 for _ in run), role, back))
+        rows.append(tuple(spans))
+    return tuple(rows)
+
+
+def draw_pages(pages: PagesView, cells: int, height: int) -> Rows:
+    """The page map: a head, bar and counts, then the pages; the bar alone where it is low."""
+    lines, inside = height - 3, max(0, cells - 2)
+    bar = (Span(" "), *pages_bar(pages, inside))
+    if lines < 1:
+        return fit_box((heading("KV PAGES", _detail(pages, 1), cells), bar), cells, height)
+    _, each = block_size(len(pages.kinds), max(1, inside), lines)
+    rows = page_rows(pages, inside, lines)
+    return fit_box(
+        (
+            heading("KV PAGES", _detail(pages, each), cells),
+            bar,
+            counts_row(pages, cells),
+            *((Span(" "), *row) for row in rows),
+        ),
+        cells,
+        height,
+    )

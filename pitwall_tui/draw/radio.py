@@ -1,0 +1,41 @@
+"""The feed: team radio as generated, race control, and knob changes; the newest at the bottom."""
+
+from pitwall_tui.draw.cells import Row, Rows, Span, cut, fit, fit_box, heading, row_width, wrap
+from pitwall_tui.race.view import RadioView
+
+_WITH_LAP = 40  # cells from which there is room for the lap
+
+
+def _speaker(line: RadioView) -> tuple[Span, ...]:
+    if line.kind == "control":
+        return (Span("■ ", "radio.control"), Span("RC ", "radio.control bold"))
+    if line.kind == "knob":
+        return (Span("◆ ", "radio.knob"), Span("SET", "radio.knob bold"))
+    return (Span("▌ ", f"team.{line.team}"), Span(fit(line.car, 3), "text bold"))
+
+
+def _entry(line: RadioView, cells: int, rows: int) -> list[Row]:
+    """An entry, its text wrapped; cut to one row where it does not fit into `rows`."""
+    lap = f"L{line.lap}" if line.lap else ""
+    start = (Span(" "), *_speaker(line), Span(" "))
+    if cells >= _WITH_LAP:
+        start = (Span(" " + fit(lap, 4), "dim"), *start[1:])
+    indent = row_width(start)
+    room = max(1, cells - indent - 1)
+    text = wrap(line.text, room)
+    if len(text) > rows:
+        text = [cut(line.text, room)]
+    role = {"control": "radio.control", "knob": "radio.knob"}.get(line.kind, "text")
+    first = (*start, Span(text[0], role))
+    return [first, *[(Span(" " * indent), Span(more, role)) for more in text[1:]]]
+
+
+def draw_radio(radio: tuple[RadioView, ...], cells: int, height: int) -> Rows:
+    """As many of the newest entries as fit, under a head."""
+    lines: list[Row] = []
+    for entry in reversed(radio):
+        room = height - 1 - len(lines)
+        if room <= 0:
+            break
+        lines = [*_entry(entry, cells, room), *lines]
+    return fit_box((heading("RADIO", (), cells), *lines), cells, height)

@@ -1,0 +1,45 @@
+"""What all full screens of the wall share: frames to their panels, and the least size."""
+
+from collections.abc import Callable
+
+from textual.screen import Screen
+
+from pitwall_tui.draw.small import LEAST
+from pitwall_tui.widgets.palette import Palette
+from pitwall_tui.widgets.panel import Frame, Panel
+
+Latest = Callable[[], tuple[Frame, Palette]]
+# A screen has the class of the largest size that is not above its own.
+WIDTHS = [(0, "-tiny"), (LEAST[0], "-narrow"), (100, "-medium"), (120, "-wide"), (160, "-xwide")]
+HEIGHTS = [(0, "-low"), (LEAST[1], "-short"), (30, "-normal"), (40, "-tall")]
+
+
+class WallScreen(Screen[None]):
+    """A screen of panels. `latest` gives the newest frame, for when the screen comes up."""
+
+    HORIZONTAL_BREAKPOINTS = WIDTHS
+    VERTICAL_BREAKPOINTS = HEIGHTS
+
+    def __init__(self, latest: Latest) -> None:
+        super().__init__()
+        self._latest = latest
+        self._panels: list[Panel] = []
+
+    def on_mount(self) -> None:
+        self._panels = list(self.query(Panel))
+        self._catch_up()
+
+    def on_screen_resume(self) -> None:
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        frame, palette = self._latest()
+        for panel in self._panels:
+            panel.show(frame, palette)
+
+    def show(self, frame: Frame, palette: Palette, beat: int, fps: float) -> None:
+        """Hand frame number `beat` of `fps` a second to the panels whose turn it is."""
+        for panel in self._panels:
+            every = max(1, round(fps / panel.hz))
+            if beat % every == 0:
+                panel.show(frame, palette)

@@ -1,0 +1,1 @@
+"""Widgets: each shows the rows of one drawing, and repaints only the rows that changed."""

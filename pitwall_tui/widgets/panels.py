@@ -1,0 +1,98 @@
+"""The panels of the wall: which drawing each shows, and how often it is worth it."""
+
+from textual.geometry import Size
+
+from pitwall_tui.draw.cells import Rows
+from pitwall_tui.draw.chart import draw_chart
+from pitwall_tui.draw.help import help_rows
+from pitwall_tui.draw.knobs import draw_footer, draw_knobs
+from pitwall_tui.draw.lights import draw_lights
+from pitwall_tui.draw.pages import draw_pages
+from pitwall_tui.draw.radio import draw_radio
+from pitwall_tui.draw.results import draw_results
+from pitwall_tui.draw.small import draw_too_small
+from pitwall_tui.draw.status import draw_status
+from pitwall_tui.draw.tower import draw_tower
+from pitwall_tui.draw.track import draw_track
+from pitwall_tui.widgets.panel import Frame, Panel
+
+
+class StatusLine(Panel):
+    """Flag, race, engine figures: always of the race as it is, frozen or not."""
+
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_status(frame.live, frame.notice, cells, height)
+
+
+class Tower(Panel):
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_tower(frame.view, cells, height, frame.moves)
+
+
+class TrackMap(Panel):
+    """The circuit; the start lights in its place until they are out."""
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        if frame.view.status.flag == "lights":
+            return draw_lights(frame.view.lights, frame.now, cells, height)
+        return draw_track(frame.view, cells, height)
+
+
+class PageMap(Panel):
+    hz = 4.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_pages(frame.view.pages, cells, height)
+
+
+class Throughput(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        rate = frame.view.status.tokens_per_second
+        return draw_chart(frame.view.chart, rate, cells, height)
+
+
+class Radio(Panel):
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_radio(frame.view.radio, cells, height)
+
+
+class KnobBar(Panel):
+    """The knobs of the engine as it is, frozen or not."""
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_knobs(frame.live.knobs, cells, height)
+
+
+class KeyBar(Panel):
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_footer(frame.active, cells, height)
+
+
+class Results(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_results(frame.live, frame.countdown, cells, height)
+
+
+class HelpPage(Panel):
+    """As high as its text at the width it has."""
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return len(help_rows(width))
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return help_rows(cells)
+
+
+class TooSmall(Panel):
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_too_small(cells, height)

@@ -1,0 +1,490 @@
+"""The app from outside: keys, mouse, palette, sizes, and how it begins and ends."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from engine.config import Knobs
+from pitwall_tui.app import INTERVAL, PitWallApp
+from pitwall_tui.commands import COMMANDS, KNOB_KEYS, turned
+from pitwall_tui.race.events import FeedEnded, Refused
+from pitwall_tui.race.state import RaceState
+from pitwall_tui.screens.help import HelpScreen
+from pitwall_tui.screens.race import RaceScreen
+from pitwall_tui.screens.results import ResultsScreen
+from pitwall_tui.widgets.panels import (
+    KeyBar,
+    KnobBar,
+    Results,
+    StatusLine,
+    TooSmall,
+    Tower,
+    TrackMap,
+)
+from tests.tui import views
+from tests.tui.conftest import Build
+from tests.tui.fakes import FakeFeed, StillState, kinds
+
+
+def text_of(app: PitWallApp, panel: type) -> str:
+    widget = app.screen.query(panel).first()
+    return "\n".join(widget.render_line(y).text for y in range(widget.size.height))
+
+
+def feed_of(app: PitWallApp) -> FakeFeed:
+    assert isinstance(app.feed, FakeFeed)
+    return app.feed
+
+
+def state_of(app: PitWallApp) -> StillState:
+    assert isinstance(app.state, StillState)
+    return app.state
+
+
+@asynccontextmanager
+async def running(app: PitWallApp, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Pilot[None]]:
+    """The app once its first frame is up and its feed has been started."""
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        yield pilot
+
+
+async def step(app: PitWallApp, pilot: Pilot[None]) -> None:
+    app.tick()
+    await pilot.pause()
+
+
+# Knobs
+
+
+@pytest.mark.parametrize("keys", KNOB_KEYS, ids=lambda keys: keys.name)
+async def test_a_key_turns_its_knob(keys: object, build: Build) -> None:
+    name, key = keys.name, keys.key  # type: ignore[attr-defined]
+    value = {knob.name: knob.value for knob in views.KNOBS}[name]
+    app = build()
+    async with running(app, (160, 45)) as pilot:
+        await pilot.press(key)
+        [knobs] = feed_of(app).sent("knobs")
+        assert isinstance(knobs, Knobs)
+        assert str(knobs.as_dict()[name]) == turned(name, value)
+        assert len(knobs.changes(Knobs().with_value("max_batch", "8"))) == 1
+        assert f"{name} {value}→{turned(name, value)}" in text_of(app, KnobBar)
+
+
+async def test_brackets_turn_max_batch_down_and_up(build: Build) -> None:
+    app = build()
+    async with running(app) as pilot:
+        await pilot.press("left_square_bracket", "left_square_bracket", "right_square_bracket")
+        sent = feed_of(app).sent("knobs")
+        assert [knobs.max_batch for knobs in sent] == [4, 2, 4]  # type: ignore[attr-defined]
+
+
+async def test_keys_count_from_what_was_asked_for_and_not_yet_done(build: Build) -> None:
+    app = build()
+    async with running(app) as pilot:
+        await pilot.press("4", "4", "1")
+        last = feed_of(app).sent("knobs")[-1]
+        assert last == Knobs(batching="static", kv_cache="off", max_batch=8)
+
+
+async def test_a_pending_mark_goes_when_a_plan_has_used_the_knob(build: Build) -> None:
+    app = build()
+    async with running(app) as pilot:
+        await pilot.press("1")
+        assert "on→off" in text_of(app, KnobBar)
+        used = (replace(views.KNOBS[0], value="off"), *views.KNOBS[1:])
+        state_of(app).at = views.racing(knobs=used)
+        await step(app, pilot)
+        assert "→" not in text_of(app, KnobBar)
+        await pilot.press("1")
+        last = feed_of(app).sent("knobs")[-1]
+        assert last.kv_cache == "on"  # type: ignore[attr-defined]
+
+
+async def test_a_refused_change_is_no_longer_pending(build: Build) -> None:
+    app = build()
+    async with running(app) as pilot:
+        await pilot.press("2")
+        feed_of(app).events.append(Refused("no"))
+        await step(app, pilot)
+        assert "→" not in text_of(app, KnobBar)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (160, 45)])
+@pytest.mark.parametrize("index", range(7))
+async def test_a_click_turns_a_knob(index: int, size: tuple[int, int], build: Build) -> None:
+    app = build()
+    async with running(app, size) as pilot:
+        await pilot.pause()
+        column = text_of(app, KnobBar).index(f"{index + 1} ")
+        await pilot.click(KnobBar, offset=(column, 0))
+        [knobs] = feed_of(app).sent("knobs")
+        changed = knobs.changes(Knobs(max_batch=8))  # type: ignore[attr-defined]
+        assert [name for name, _ in changed] == [KNOB_KEYS[index].name]
+
+
+async def test_before_the_engine_is_known_a_key_changes_nothing(build: Build) -> None:
+    app = build("empty")
+    async with running(app) as pilot:
+        await pilot.press("1")
+        assert kinds(feed_of(app).commands) == ["start"]
+
+
+async def test_a_recording_cannot_be_changed_and_says_so(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, said = build(live=False), []
+    monkeypatch.setattr(app, "notify", lambda text, **_: said.append(text))
+    async with running(app) as pilot:
+        await pilot.press("1", "minus")
+        assert kinds(feed_of(app).commands) == ["start"]
+        assert said == ["a recording cannot be changed"] * 2
+        assert "REPLAY" in text_of(app, StatusLine)
+
+
+# Commands
+
+
+async def test_pause_goes_to_the_engine_and_back(build: Build) -> None:
+    app = build()
+    async with running(app) as pilot:
+        await pilot.press("p")
+        state_of(app).at = views.racing(status=replace(views.STATUS, paused=True))
+        await step(app, pilot)
+        assert "PAUSED" in text_of(app, StatusLine)
+        assert "go on" in text_of(app, KeyBar)
+        await pilot.press("p")
+        assert feed_of(app).sent("paused") == [True, False]
+
+
+async def test_a_paused_recording_says_so_and_goes_on(build: Build) -> None:
+    app = build(live=False)
+    async with running(app) as pilot:
+        await pilot.press("p")
+        await step(app, pilot)
+        assert "PAUSED" in text_of(app, StatusLine)
+        await pilot.press("p")
+        await step(app, pilot)
+        assert "PAUSED" not in text_of(app, StatusLine)
+        assert feed_of(app).sent("paused") == [True, False]
+
+
+async def test_a_frozen_view_stays_while_the_race_goes_on(build: Build) -> None:
+    app = build()
+    async with running(app) as pilot:
+        await pilot.press("space")
+        later = tuple(replace(car, code="NEW") for car in views.cars())
+        state_of(app).at = views.racing(leader_lap=19, cars=later)
+        await step(app, pilot)
+        assert "FROZEN" in text_of(app, StatusLine)
+        assert "LAP 19" in text_of(app, StatusLine)
+        assert "NEW" not in text_of(app, Tower)
+        await pilot.press("space")
+        await pilot.pause()
+        assert "NEW" in text_of(app, Tower)
+
+
+async def test_pace_steps_from_what_was_asked(build: Build) -> None:
+    app = build()
+    async with running(app) as pilot:
+        await pilot.press("minus", "minus", "plus", "minus", "equals_sign")
+        assert feed_of(app).sent("pace") == [200, 150, 200, 150, 200]
+
+
+async def test_next_race(build: Build) -> None:
+    app = build()
+    async with running(app) as pilot:
+        await pilot.press("n")
+        assert kinds(feed_of(app).commands) == ["start", "next"]
+
+
+async def test_the_theme_key_goes_between_dark_and_light(build: Build) -> None:
+    app = build()
+    async with running(app) as pilot:
+        await pilot.press("t")
+        assert app.theme == "pitwall-light"
+        await pilot.press("t")
+        assert app.theme == "pitwall"
+
+
+async def test_the_shot_key_saves_a_picture(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    app = build()
+    async with running(app) as pilot:
+        await pilot.press("s")
+    picture = tmp_path / "pitwall-monza-lap18.svg"
+    assert "KES" in picture.read_text(encoding="utf-8")
+
+
+async def test_a_shot_that_cannot_be_saved_is_no_crash(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pitwall-monza-lap18.svg").mkdir()
+    app = build()
+    async with running(app) as pilot:
+        await pilot.press("s")
+        assert app.is_running
+
+
+@pytest.mark.parametrize("key", ["escape", "question_mark", "q"])
+async def test_help_opens_and_closes(key: str, build: Build) -> None:
+    app = build()
+    async with running(app) as pilot:
+        await pilot.press("question_mark")
+        assert isinstance(app.screen, HelpScreen)
+        await step(app, pilot)
+        await pilot.press(key)
+        assert isinstance(app.screen, RaceScreen)
+
+
+async def test_a_click_in_the_footer_is_its_key(build: Build) -> None:
+    app = build()
+    async with running(app, (120, 40)) as pilot:
+        await pilot.pause()
+        await pilot.click(KeyBar, offset=(text_of(app, KeyBar).index("pause"), 0))
+        assert feed_of(app).sent("paused") == [True]
+
+
+async def test_the_palette_has_every_command_and_every_value_of_every_knob(build: Build) -> None:
+    app = build()
+    async with running(app):
+        titles = {command.title for command in app.get_system_commands(app.screen)}
+    assert {command.id for command in COMMANDS} <= titles
+    assert {f"{keys.name}: {value}" for keys in KNOB_KEYS for value in keys.steps} <= titles
+
+
+async def test_a_command_of_the_palette_does_what_it_says(build: Build) -> None:
+    app = build()
+    async with running(app) as pilot:
+        commands = {command.title: command for command in app.get_system_commands(app.screen)}
+        commands["prefill_chunk: 64"].callback()
+        await pilot.pause()
+        assert feed_of(app).sent("knobs") == [Knobs(max_batch=8, prefill_chunk=64)]
+
+
+async def test_letters_typed_into_the_palette_are_text(build: Build) -> None:
+    app = build()
+    async with running(app) as pilot:
+        await pilot.press("ctrl+p", "p", "q", "1")
+        await pilot.pause()
+        assert kinds(feed_of(app).commands) == ["start"]
+        await pilot.press("ctrl+q")
+    assert kinds(feed_of(app).commands) == ["start", "close"]
+
+
+# From flag to lights
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_the_classification_comes_with_the_flag_and_the_next_race_after_it() -> None:
+    clock, feed, state = Clock(), FakeFeed(), StillState(views.racing())
+    app = PitWallApp(feed, state, clock=clock, fps=0)
+    async with running(app, (120, 40)) as pilot:
+        state.at = views.finished()
+        await step(app, pilot)
+        assert isinstance(app.screen, ResultsScreen)
+        await pilot.press("1")
+        assert feed.sent("knobs")
+        clock.now += INTERVAL - 0.1
+        await step(app, pilot)
+        assert "next" not in kinds(feed.commands)
+        clock.now += 0.2
+        for _ in range(3):
+            await step(app, pilot)
+        assert kinds(feed.commands).count("next") == 1
+        state.at = views.loading()
+        await step(app, pilot)
+        assert isinstance(app.screen, RaceScreen)
+
+
+async def test_the_next_race_can_be_started_at_once(build: Build) -> None:
+    app = build("finished")
+    async with running(app, (120, 40)) as pilot:
+        await step(app, pilot)
+        await pilot.press("n")
+        for _ in range(3):
+            await step(app, pilot)
+        assert kinds(feed_of(app).commands).count("next") == 1
+        assert "next race in" not in text_of(app, Results)
+
+
+async def test_help_is_left_alone_when_the_flag_falls(build: Build) -> None:
+    app = build("racing")
+    async with running(app, (120, 40)) as pilot:
+        await pilot.press("question_mark")
+        state_of(app).at = views.finished()
+        await step(app, pilot)
+        assert isinstance(app.screen, HelpScreen)
+        await pilot.press("escape")
+        await step(app, pilot)
+        assert isinstance(app.screen, ResultsScreen)
+
+
+async def test_the_wall_can_be_looked_at_after_the_flag(build: Build) -> None:
+    app = build("finished")
+    async with running(app, (120, 40)) as pilot:
+        await step(app, pilot)
+        await pilot.press("escape")
+        await step(app, pilot)
+        assert isinstance(app.screen, RaceScreen)
+        await pilot.press("r")
+        assert isinstance(app.screen, ResultsScreen)
+
+
+async def test_a_recording_starts_no_race_by_itself() -> None:
+    clock, feed = Clock(), FakeFeed(live=False)
+    app = PitWallApp(feed, StillState(views.finished()), clock=clock, fps=0)
+    async with running(app, (120, 40)) as pilot:
+        await step(app, pilot)
+        clock.now += 10 * INTERVAL
+        await step(app, pilot)
+        assert kinds(feed.commands) == ["start"]
+
+
+async def test_the_end_of_a_feed_is_said_and_the_screen_stays() -> None:
+    feed = FakeFeed()
+    app = PitWallApp(feed, RaceState("live cpu"), clock=Clock(), fps=0)
+    async with running(app) as pilot:
+        feed.events.append(FeedEnded("the recording is over"))
+        await step(app, pilot)
+        assert "the recording is over" in text_of(app, StatusLine)
+
+
+# Sizes
+
+
+@pytest.mark.parametrize("size", [(79, 24), (80, 23), (40, 10), (1, 1), (20, 60), (200, 5)])
+async def test_too_small_a_terminal_says_so_and_the_race_goes_on(
+    size: tuple[int, int], build: Build
+) -> None:
+    app = build()
+    async with running(app, size) as pilot:
+        await step(app, pilot)
+        assert app.screen.query_one(TooSmall).display
+        assert not app.screen.query_one("#wall").display
+        feed_of(app).events.append(Refused("still pulled"))
+        await step(app, pilot)
+        assert state_of(app).applied == [Refused("still pulled")]
+        await pilot.resize_terminal(80, 24)
+        await step(app, pilot)
+        assert "KES" in text_of(app, Tower)
+
+
+async def test_a_storm_of_sizes_leaves_whole_panels(build: Build) -> None:
+    app = build()
+    sizes = [(80, 24), (160, 45), (3, 3), (120, 40), (100, 30), (81, 25), (300, 100), (160, 24)]
+    async with running(app, (80, 24)) as pilot:
+        for size in sizes * 2:
+            await pilot.resize_terminal(*size)
+            app.tick()
+        await pilot.resize_terminal(160, 45)
+        await step(app, pilot)
+        widget = app.screen.query_one(Tower)
+        lines = [widget.render_line(y) for y in range(widget.size.height)]
+        assert {line.cell_length for line in lines} == {96}
+        assert all(code in text_of(app, Tower) for code in views.CODES)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (100, 30), (120, 40), (160, 45), (80, 60), (200, 24)])
+async def test_all_twenty_cars_are_seen_at_every_size(size: tuple[int, int], build: Build) -> None:
+    app = build()
+    async with running(app, size) as pilot:
+        await step(app, pilot)
+        assert all(code in text_of(app, Tower) for code in views.CODES)
+        assert app.screen.query_one(TrackMap).size.height >= 9
+        for widget in app.screen.walk_children():
+            region = widget.region
+            assert app.screen.region.contains_region(region), widget
+
+
+# Repaint
+
+
+async def test_only_changed_rows_are_painted_again(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = build()
+    async with running(app, (120, 40)) as pilot:
+        await step(app, pilot)
+        tower, painted = app.screen.query_one(Tower), []
+        monkeypatch.setattr(tower, "refresh", lambda *regions, **_: painted.extend(regions))
+        app.tick()
+        assert painted == []
+        field = list(views.cars())
+        field[4] = replace(field[4], tokens_per_second=99.9)
+        state_of(app).at = views.racing(cars=tuple(field))
+        app.tick()
+        assert [region.y for region in painted] == [5]
+
+
+# Beginning and end
+
+
+async def test_the_feed_starts_after_the_first_frame(build: Build) -> None:
+    app = build()
+    shown: list[bool] = []
+    feed_of(app).start = lambda: shown.append(app.screen.query_one(Tower).is_on_screen)  # type: ignore[method-assign]
+    async with running(app) as pilot:
+        await pilot.pause()
+    assert shown == [True]
+
+
+@pytest.mark.parametrize("key", ["q", "ctrl+q", "ctrl+c"])
+async def test_leaving_closes_the_feed_once(key: str, build: Build) -> None:
+    app = build()
+    async with running(app) as pilot:
+        await pilot.press(key)
+    assert kinds(feed_of(app).commands) == ["start", "close"]
+
+
+def test_a_crash_closes_the_feed_once(
+    build: Build, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = build()
+
+    def broken() -> None:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(feed_of(app), "pull", broken)
+
+    async def crash(pilot: Pilot[None]) -> None:
+        await pilot.pause()
+        app.call_next(app.tick)
+        await pilot.pause()
+
+    app.run(headless=True, auto_pilot=crash)
+    assert app.return_code == 1
+    assert kinds(feed_of(app).commands) == ["start", "close"]
+    assert "planted" in capsys.readouterr().err
+
+
+def test_the_timer_ticks_by_itself() -> None:
+    feed = FakeFeed()
+    pulls: list[int] = []
+    feed.pull = lambda: (pulls.append(1), ())[1]  # type: ignore[method-assign, func-returns-value]
+    app = PitWallApp(feed, StillState(views.racing()), fps=50)
+
+    async def wait(pilot: Pilot[None]) -> None:
+        async with asyncio.timeout(20):
+            while len(pulls) < 3:
+                await pilot.pause()
+        app.exit()
+
+    app.run(headless=True, auto_pilot=wait)
+    assert len(pulls) >= 3
+    assert kinds(feed.commands) == ["start", "close"]
