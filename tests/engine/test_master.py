@@ -1,0 +1,246 @@
+"""A car's tokens are the only truth: no schedule of requests and knobs may change one.
+
+The same machinery is shown to bite: each planted bug must make it fail.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine import core, prefix, runner, sampling
+from engine.config import Knobs
+from engine.pages import PagePool, PrefixKey
+from engine.planner import Planner
+from engine.sequence import Sequence
+from tests.engine.drive import (
+    FAMILIES,
+    MOST_TOKENS,
+    SAMPLINGS,
+    VALUES,
+    Abort,
+    Evidence,
+    Life,
+    Operation,
+    Retry,
+    Steps,
+    Submit,
+    Turn,
+    lengths,
+    random_life,
+)
+from tests.engine.toy import Naive, Toy
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+TOY = Toy()
+SCHEDULES = range(36)
+
+
+@cache
+def oracle() -> Naive:
+    return Naive(TOY)
+
+
+def life(folder: Path, pages: int, page_size: int, knobs: Knobs | None = None) -> Life:
+    return Life(TOY.load(folder, pages, page_size, knobs), oracle())
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> tuple[int, int, list[Operation]]:
+    """(pages, page size, operations); one request always fits, two long ones never do."""
+    page_size = draw(st.sampled_from((3, 4, 16)))
+    least = -(-MOST_TOKENS // page_size)
+    submit = st.builds(
+        Submit,
+        st.integers(0, len(FAMILIES) - 1),
+        st.sampled_from([n for n in lengths(page_size) if n <= 17]),
+        st.integers(0, 3),
+        st.integers(0, len(SAMPLINGS) - 1),
+    )
+    turn = st.sampled_from([Turn(name, v) for name, values in VALUES.items() for v in values])
+    steps = st.builds(Steps, st.integers(1, 6))
+    ends = st.one_of(st.builds(Abort, st.integers(0, 99)), st.builds(Retry, st.integers(0, 99)))
+    first = draw(st.lists(submit, min_size=2, max_size=8))
+    then = draw(st.lists(st.one_of(submit, steps, steps, turn, ends), min_size=10, max_size=40))
+    return draw(st.integers(least, least + 4)), page_size, [*first, *then]
+
+
+@settings(max_examples=200)
+@given(lives())
+def test_no_schedule_changes_a_token(
+    toy_folder: Path, drawn: tuple[int, int, list[Operation]]
+) -> None:
+    pages, page_size, operations = drawn
+    life(toy_folder, pages, page_size).run(operations)
+
+
+def live_through_all(folder: Path) -> Evidence:
+    total = Evidence()
+    for seed in SCHEDULES:
+        page_size = (4, 3)[seed % 2]
+        pages = -(-MOST_TOKENS // page_size) + seed % 5
+        total.add(life(folder, pages, page_size).run(random_life(seed, page_size)))
+    return total
+
+
+def test_everything_that_could_go_wrong_happens(toy_folder: Path) -> None:
+    seen = live_through_all(toy_folder)
+    assert seen.preemptions > 20
+    assert seen.prefix_hits > 100
+    assert seen.parked > 20
+    assert seen.without_cache > 20
+    assert seen.reserved > 20
+    assert seen.held > 20
+    assert seen.turned == set(VALUES)
+    stages = {"waiting", "preempted", "prefill", "decode", "parked", "finished"}
+    assert {stage for stage, count in seen.aborted.items() if count} == stages
+
+
+# Planted bugs. Each is one that a serving engine has had.
+
+
+def chained_by_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A page is found by its own tokens, whatever stands before them."""
+    patch.setattr(PrefixKey, "digest", lambda self: b"")
+
+
+def match_to_the_end(patch: pytest.MonkeyPatch) -> None:
+    """A prefix hit takes a page more than is published: whichever is cached."""
+    match = prefix.PrefixCache.match
+
+    def plant(self: prefix.PrefixCache, sequence: Sequence) -> list[int]:
+        pages = match(self, sequence)
+        room = (len(sequence.tokens) - 1) // self._page_size - len(pages)
+        others = [page for page in self._pool._cached if page not in pages]
+        return pages + others[: min(room, 1)]
+
+    patch.setattr(prefix.PrefixCache, "match", plant)
+
+
+def published_early(patch: pytest.MonkeyPatch) -> None:
+    """Pages are published that the next chunk has yet to fill."""
+
+    def plant(self: prefix.PrefixCache, sequence: Sequence) -> None:
+        full = min(
+            -(-sequence.computed // self._page_size), len(sequence.tokens) // self._page_size
+        )
+        for number, key in enumerate(sequence.keys(self._page_size, full)):
+            self._pool.publish(sequence.pages[number], key)
+
+    patch.setattr(prefix.PrefixCache, "publish", plant)
+
+
+def resumed_one_too_far(patch: pytest.MonkeyPatch) -> None:
+    """After a preemption the first token is not computed again."""
+    schedule = Planner._schedule
+
+    def plant(self: Planner, sequence: Sequence, step: object) -> None:
+        if sequence.preemptions and sequence.computed == 0 and len(sequence.tokens) > 1:
+            sequence.computed = 1
+        schedule(self, sequence, step)
+
+    patch.setattr(Planner, "_schedule", plant)
+
+
+def preempted_loses_a_token(patch: pytest.MonkeyPatch) -> None:
+    """The token in flight is dropped, to be sampled again."""
+    preempt = Planner._preempt
+
+    def plant(self: Planner, sequence: Sequence, step: object) -> None:
+        if sequence.output_length:
+            sequence.tokens.pop()
+        preempt(self, sequence, step)
+
+    patch.setattr(Planner, "_preempt", plant)
+
+
+def sampled_a_place_early(patch: pytest.MonkeyPatch) -> None:
+    """Noise belongs to the position before."""
+    patch.setattr(
+        runner, "SampleSpec", lambda how, position: sampling.SampleSpec(how, position - 1)
+    )
+
+
+def noise_by_batch_row(patch: pytest.MonkeyPatch) -> None:
+    """Noise depends on who runs beside a request."""
+    words = sampling.hash_words
+
+    def plant(keys: list[tuple[int, int]], *rest: object) -> object:
+        return words([(low ^ row, high) for row, (low, high) in enumerate(keys)], *rest)
+
+    patch.setattr(sampling, "hash_words", plant)
+
+
+def pages_out_of_order(patch: pytest.MonkeyPatch) -> None:
+    """Attention reads a table's first two pages in the wrong order."""
+    pad = runner._pad_tables
+
+    def plant(*given: object) -> list[list[int]]:
+        return [[table[1], table[0], *table[2:]] for table in pad(*given)]
+
+    patch.setattr(runner, "_pad_tables", plant)
+
+
+def evicted_but_still_known(patch: pytest.MonkeyPatch) -> None:
+    """A page that was handed out again is still found by its old prefix."""
+    acquire = PagePool.acquire
+
+    def plant(self: PagePool, count: int) -> list[int]:
+        known = dict(self._page_of)
+        pages = acquire(self, count)
+        self._page_of.update(known)
+        return pages
+
+    patch.setattr(PagePool, "acquire", plant)
+
+
+def abort_keeps_a_page(patch: pytest.MonkeyPatch) -> None:
+    """An ended request's last page is never given back."""
+    release = PagePool.release
+    patch.setattr(PagePool, "release", lambda self, pages: release(self, pages[:-1]))
+
+
+def eos_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """A request goes on after its end."""
+    patch.setattr(
+        core.Engine,
+        "_end_of",
+        lambda self, sequence: (
+            "length" if sequence.output_length >= sequence.request.sampling.max_tokens else None
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        chained_by_nothing,
+        match_to_the_end,
+        published_early,
+        resumed_one_too_far,
+        preempted_loses_a_token,
+        sampled_a_place_early,
+        noise_by_batch_row,
+        pages_out_of_order,
+        evicted_but_still_known,
+        abort_keeps_a_page,
+        eos_forgotten,
+    ],
+)
+def test_planted_bugs_are_found(
+    toy_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    plant: Callable[[pytest.MonkeyPatch], None],
+) -> None:
+    with monkeypatch.context() as patch:
+        # The oracle samples too: it must not catch the bug.
+        for seed in SCHEDULES:
+            for operation in random_life(seed, (4, 3)[seed % 2]):
+                if isinstance(operation, Submit):
+                    oracle().generate(operation.request(""))
+        plant(patch)
+        with pytest.raises(AssertionError):
+            live_through_all(toy_folder)
