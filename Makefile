@@ -26,6 +26,7 @@ tests: $(VENV)/ready-dev
 
 snapshots: $(VENV)/ready-dev
 	$(BIN)/pytest -n 2 tests/tui --snapshot-update
+	cp 'tests/tui/__snapshots__/test_snapshots/test_race[160x45].svg' docs/race.svg
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

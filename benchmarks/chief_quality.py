@@ -77,7 +77,7 @@ def assess(
     while engine.has_work:
         tokens += engine.step().output_tokens
     seconds = time.perf_counter() - start
-    lines = parsed = legal = ended = compounds = retired = 0
+    lines = parsed = legal = ended = compounds = retired = unsafe = 0
     faults: Counter[str] = Counter()
     examples: list[str] = []
     for id, prompt in prompts.items():
@@ -89,6 +89,7 @@ def assess(
         ended += verdict.ended
         compounds += verdict.two_compounds
         retired += " OUT " in body
+        unsafe += sum("safety car mark" in fault for fault in verdict.faults)
         faults.update(fault.partition(": ")[2] for fault in verdict.faults)
         examples += verdict.faults[:1]
         sampled.add(prompt, body)
@@ -102,7 +103,9 @@ def assess(
         "tokens_per_second": tokens / seconds,
         "lines": lines,
         "lines_parsed_percent": 100 * parsed / lines,
-        "lines_legal_percent": 100 * legal / lines,
+        # Lap, tyre age and compound; whether SC stands on the briefing's laps is counted apart.
+        "lines_legal_percent": 100 * (legal + unsafe) / lines,
+        "safety_car_mark_right_percent": 100 * (lines - unsafe) / lines,
         "races_ended_percent": 100 * ended / len(prompts),
         "two_compounds_percent": 100 * compounds / len(prompts),
         "retired_percent": 100 * retired / len(prompts),

@@ -241,6 +241,7 @@ class Engine:
             index.publish(sequence)
             if token is not None:
                 sequence.tokens.append(token)
+                sequence.state = "decode"
                 tokens.append((row.id, (token,)))
                 if sequence.first_token is None:
                     sequence.first_token = now

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.config import EngineConfig, EngineError, Knobs, RequestError
@@ -133,7 +134,7 @@ def load(connection: Connection, config: EngineConfig, knobs: Knobs) -> "Worker"
     """Load step by step, telling the client of each. Raises EngineError."""
     with _phase(connection, 0, "importing torch"):
         from engine.core import Engine, load_model
-    with _phase(connection, 1, f"reading {config.model}"):
+    with _phase(connection, 1, f"reading {Path(config.model).name}"):
         model = load_model(config)
     clock = PausableClock()
     with _phase(connection, 2, f"{config.kv_memory_mib:g} MiB in pages of {config.page_size}"):

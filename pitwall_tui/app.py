@@ -19,7 +19,7 @@ from pitwall_tui.commands import COMMANDS, KNOB_KEY, KNOB_KEYS, changed_pace, tu
 from pitwall_tui.draw.moves import Moves
 from pitwall_tui.draw.status import Notice
 from pitwall_tui.feed.base import Feed
-from pitwall_tui.race.events import FeedEvent, Refused
+from pitwall_tui.race.events import FeedEvent, RecordingStopped, Refused
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.race.view import KnobView, RaceView
 from pitwall_tui.screens.help import HelpScreen
@@ -127,6 +127,7 @@ class PitWallApp(App[None], inherit_bindings=False):
         self.state.apply(event)
         if isinstance(event, Refused):
             self._asked = self._asked_pace = None
+        if isinstance(event, Refused | RecordingStopped):
             self._say(event.reason, "warning")
 
     def _make_frame(self) -> Frame:

@@ -1,6 +1,11 @@
 """Property tests draw the same examples everywhere: they fail for everybody or for nobody."""
 
+import os
+
 from hypothesis import HealthCheck, settings
+
+# Before torch is imported: test processes share the cores, and a spinning thread starves the rest.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 settings.register_profile(
     "pitwall",

@@ -4,8 +4,10 @@ import argparse
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from engine.config import Knobs
+from engine.spec import read_spec
 from pitwall_tui.cli.output import check_json_target, need_terminal, say, write_figures
 from pitwall_tui.feed.base import Feed
 from pitwall_tui.feed.live import LiveFeed
@@ -18,6 +20,7 @@ from pitwall_tui.race.events import (
     FeedEvent,
     Loading,
     RaceStarted,
+    RecordingStopped,
     RedFlag,
     Refused,
 )
@@ -39,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
             raise RaceError("--json is for --headless races")
         need_terminal("pitwall race --headless")
     check_json_target(target)
+    read_spec(Path(settings.model))  # a folder that cannot be served is told before anything starts
     with _feed(settings, record) as feed:
         state = RaceState(feed.source, settings.knobs)
         if not headless:
@@ -76,6 +80,8 @@ def _tell(event: FeedEvent) -> None:
             say(f"race {number}: {circuit}, {laps} laps")
         case RedFlag(reason):
             say(f"red flag: {reason}")
+        case RecordingStopped(reason):
+            say(f"recording stopped: {reason}")
         case Refused(reason):
             raise RaceError(reason)
         case FeedEnded(reason, fault):

@@ -12,7 +12,7 @@ from pitwall_tui import __version__
 from pitwall_tui.feed.base import Feed
 from pitwall_tui.feed.codec import decode_event, encode_event
 from pitwall_tui.race.errors import RaceError
-from pitwall_tui.race.events import FeedEnded, FeedEvent
+from pitwall_tui.race.events import FeedEnded, FeedEvent, RecordingStopped
 
 SCHEMA = 1
 _FORMAT = "pitwall recording"
@@ -66,11 +66,14 @@ class Recorder:
 
 
 class RecordingFeed:
-    """Another feed, whose events are recorded as they are pulled."""
+    """Another feed, whose events are recorded as they are pulled.
+
+    Where the file cannot be written any more the race goes on and a RecordingStopped says so.
+    """
 
     def __init__(self, feed: Feed, recorder: Recorder, clock: Callable[[], float]) -> None:
         self._feed = feed
-        self._recorder = recorder
+        self._recorder: Recorder | None = recorder
         self._clock = clock
         self.live = feed.live
         self.source = feed.source
@@ -80,9 +83,15 @@ class RecordingFeed:
 
     def pull(self) -> tuple[FeedEvent, ...]:
         events = self._feed.pull()
+        if self._recorder is None:
+            return events
         now = self._clock()
-        for event in events:
-            self._recorder.write(now, event)
+        try:
+            for event in events:
+                self._recorder.write(now, event)
+        except RecordingError as error:
+            self._recorder = None
+            return (*events, RecordingStopped(str(error)))
         return events
 
     def set_knobs(self, knobs: Knobs) -> None:
@@ -101,7 +110,9 @@ class RecordingFeed:
         try:
             self._feed.close()
         finally:
-            self._recorder.close()
+            recorder, self._recorder = self._recorder, None
+            if recorder is not None:
+                recorder.close()
 
 
 def read_recording(path: str | Path) -> Iterator[tuple[float, FeedEvent]]:

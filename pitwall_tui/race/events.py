@@ -74,6 +74,13 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingStopped:
+    """The race is no longer recorded, for this reason; it goes on."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class FeedEnded:
     """Nothing more will come: the recording is over, or the engine cannot be had.
 
@@ -84,4 +91,13 @@ class FeedEnded:
     fault: bool = False
 
 
-FeedEvent = RaceStarted | Loading | EngineReady | Progress | RedFlag | Refused | FeedEnded
+FeedEvent = (
+    RaceStarted
+    | Loading
+    | EngineReady
+    | Progress
+    | RedFlag
+    | Refused
+    | RecordingStopped
+    | FeedEnded
+)

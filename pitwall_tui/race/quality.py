@@ -8,7 +8,7 @@ from pitwall_tui.race.briefing import Briefing, Entrant
 from pitwall_tui.race.errors import GrammarError
 from pitwall_tui.race.grammar import LapLine, OutLine, legal, parse_line, parse_prompt
 from pitwall_tui.race.strategy import TWO_COMPOUND_LAPS
-from pitwall_tui.race.tyres import within
+from pitwall_tui.race.tyres import tyre_loss, water, water_loss, within
 
 AGE_BUCKET = 5
 _DRYING_LAPS = 2
@@ -91,7 +91,10 @@ class Row:
 
 
 class LapTimes:
-    """Clean lap times by compound and tyre age, less what the briefing alone explains."""
+    """Clean lap times by compound and tyre age, less what the simulator expects of each lap.
+
+    Two sets of races can then be compared although their cars stop on different laps.
+    """
 
     def __init__(self) -> None:
         self._sums: dict[tuple[str, int], float] = defaultdict(float)
@@ -102,7 +105,7 @@ class LapTimes:
         briefing, entrant = parse_prompt(prompt)
         for line in _clean_laps(briefing, body):
             key = line.compound, (line.age - 1) // AGE_BUCKET * AGE_BUCKET + 1
-            self._sums[key] += line.time - _expected(line.lap, briefing, entrant)
+            self._sums[key] += line.time - _expected(line, briefing, entrant)
             self._counts[key] += 1
 
     def compare(self, other: "LapTimes", min_samples: int = 30) -> tuple[Row, ...]:
@@ -119,8 +122,16 @@ class LapTimes:
         return self._sums[key] / self._counts[key]
 
 
-def _expected(lap: int, briefing: Briefing, entrant: Entrant) -> float:
-    return sum(briefing.base) + entrant.pace + briefing.fuel * (briefing.laps - lap)
+def _expected(line: LapLine, briefing: Briefing, entrant: Entrant) -> float:
+    """What the simulator expects of a lap in these conditions, without noise and traffic."""
+    level = water(line.lap, briefing.rain)
+    return (
+        sum(briefing.base)
+        + entrant.pace
+        + briefing.fuel * (briefing.laps - line.lap)
+        + tyre_loss(line.compound, line.age, briefing.wear)
+        + water_loss(line.compound, level)
+    )
 
 
 def _clean_laps(briefing: Briefing, body: str) -> Iterator[LapLine]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import fsum
 from random import Random
 
 from pitwall_tui.race.briefing import MIN_LAPS, Briefing, Entrant, draw_race
@@ -83,7 +84,7 @@ class _Race:
     def __init__(self, briefing: Briefing, entrants: Sequence[Entrant], rng: Random) -> None:
         self.briefing = briefing
         self.rng = rng
-        self.total = sum(briefing.base)
+        self.total = fsum(briefing.base)
         self.plan = planner(briefing.wear, briefing.pit_loss)
         self.two_compounds = not briefing.rain and briefing.laps >= TWO_COMPOUND_LAPS
         self.cars = [_Car(entrant, entrant.tyre) for entrant in entrants]
@@ -129,7 +130,7 @@ class _Race:
                     loss += rng.uniform(0.05, 0.35)
             ahead = start
             self.set_sectors(lap, car, loss, safety)
-            car.clock += sum(car.sectors)
+            car.clock += fsum(car.sectors)
             finished.append(car)
         return finished
 
@@ -254,7 +255,7 @@ class _Race:
             radio=radio,
         )
         car.lines.append(line.text() + "\n")
-        car.best = min(car.best, sum(car.sectors))
+        car.best = min(car.best, fsum(car.sectors))
         car.out_lap = call is not None
         if call:
             car.tyre = call[0]
@@ -297,7 +298,7 @@ class _Race:
             yield "lead" if car.position == 1 else "gain", 0.14
         elif was < car.position:
             yield "loss", 0.09
-        if lap > 3 and sum(car.sectors) < car.best - 0.1:
+        if lap > 3 and fsum(car.sectors) < car.best - 0.1:
             yield "best_lap", 0.10
         if car.tyre in SLICKS and car.age > 0.8 * COMPOUNDS[car.tyre].life / briefing.wear:
             yield "worn", 0.08

@@ -18,6 +18,7 @@ from pitwall_tui.race.events import (
     Loading,
     Progress,
     RaceStarted,
+    RecordingStopped,
     RedFlag,
     Refused,
 )
@@ -96,14 +97,16 @@ class RaceState:
                 self._control(f"red flag: {event.reason}")
             case Refused():
                 self._control(f"refused: {event.reason}")
+            case RecordingStopped():
+                self._control(f"recording stopped: {event.reason}")
             case FeedEnded():
                 self._ended = event.reason
 
     @property
     def over(self) -> bool:
-        """Every car has finished or is out."""
+        """Every car's request has ended: its last line is followed by one token more."""
         return bool(self._cars) and all(
-            self._state(car) in ("finished", "out") for car in self._cars.values()
+            self._ledger.accounts[id].reason is not None for id in self._cars
         )
 
     def summary(self) -> dict[str, object]:

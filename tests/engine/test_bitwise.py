@@ -129,15 +129,43 @@ def test_toys(tmp_path: Path, seen: Seen, toy: Toy, page_size: int) -> None:
 
 
 @pytest.mark.skipif(not (CHIEF / "config.json").exists(), reason="the chief is not there")
-@pytest.mark.parametrize("count", [1, 2])
-def test_the_chief(seen: Seen, count: int) -> None:
+def test_the_chief(seen: Seen) -> None:
     def make() -> Engine:
         return Engine.load(EngineConfig(str(CHIEF), kv_memory_mib=8, max_context=512))
 
-    with threads(count):
-        lengths = [129, 130, 17, 3, 127, 128, 250, 40][: 8 // count]
-        requests = requests_for(make().info.vocab_size, lengths, 8 // count)
+    with threads(1):
+        lengths = [129, 130, 17, 3, 127, 128, 250, 40]
+        requests = requests_for(make().info.vocab_size, lengths, 8)
         assert hold_alike(make, seen, requests, 3)["hits"] > 0
+    seen.clear()
+    with threads(2):
+        few = requests_for(make().info.vocab_size, [129, 17, 33], 3)
+        for group in (few[:1], few[1:2], few[2:], few):
+            engine = make()
+            for request in group:
+                engine.submit(request)
+            while engine.has_work:
+                engine.step()  # `seen` compares with what it has seen before
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(("inputs", "outputs"), [(24, 40), (128, 192), (1408, 128), (4096, 64)])
+def test_a_packed_row_is_the_same_in_any_number_of_rows(
+    count: int, inputs: int, outputs: int
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn((outputs, inputs), generator=generator)
+    bias = torch.randn(outputs, generator=generator)
+    rows = torch.randn((300, inputs), generator=generator)
+    with threads(count):
+        for linear in (PackedLinear(weight, None), PackedLinear(weight, bias)):
+            whole = linear(rows)
+            for number in (1, 2, 3, 4, 5, 8, 16, 20, 33, 256):
+                assert torch.equal(linear(rows[:number]), whole[:number]), number
+                assert torch.equal(linear(rows[-number:]), whole[-number:]), number
+        expected = torch.nn.functional.linear(rows.double(), weight.double(), bias.double())
+        torch.testing.assert_close(whole, expected.float(), rtol=1e-3, atol=1e-3)
+        assert linear.nbytes == 4 * (weight.numel() + bias.numel())
 
 
 @pytest.mark.parametrize(("count", "repeats"), [(1, 8), (2, 1)])

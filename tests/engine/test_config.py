@@ -23,6 +23,7 @@ from engine.config import (
 from engine.core import Engine
 from tests.engine.toy import Naive, Toy
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 KNOB_VALUES = {
     "kv_cache": st.sampled_from(("on", "off")),
     "paging": st.sampled_from(("paged", "contiguous")),

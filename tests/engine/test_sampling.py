@@ -13,6 +13,7 @@ from engine import sampling
 from engine.config import Sampling
 from engine.sampling import SampleSpec, gumbel, hash_words, row_key, sample
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
 # The chi-square value that a right sampler exceeds once in ten thousand, by degrees of freedom.
 CHI_SQUARE = {2: 18.421, 4: 23.513, 7: 29.878, 15: 44.263}

@@ -29,6 +29,7 @@ from pitwall_tui.race.events import (
     Loading,
     Progress,
     RaceStarted,
+    RecordingStopped,
     RedFlag,
     Refused,
 )
@@ -48,7 +49,16 @@ st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False
 EVENTS = st.one_of(
     *(
         st.from_type(kind)
-        for kind in (RaceStarted, Loading, EngineReady, Progress, RedFlag, Refused, FeedEnded)
+        for kind in (
+            RaceStarted,
+            Loading,
+            EngineReady,
+            Progress,
+            RedFlag,
+            Refused,
+            RecordingStopped,
+            FeedEnded,
+        )
     )
 )
 
@@ -315,3 +325,22 @@ def test_a_script_yields_one_event_a_pull() -> None:
     assert isinstance(feed, ScriptFeed)
     assert feed.advance(5) == tuple(events[1:])
     assert feed.pull() == ()
+
+
+def test_a_full_disk_ends_the_recording_and_not_the_race(tmp_path: Path) -> None:
+    events = [Refused(f"event {number}") for number in range(4)]
+    recorder = Recorder(tmp_path / "race.jsonl.gz")
+    feed = RecordingFeed(ScriptFeed(events), recorder, lambda: 0.0)
+    feed.start()
+    first = feed.pull()
+
+    def full(data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    recorder._file.write = full  # type: ignore[method-assign]
+    second = feed.pull()
+    assert second[: len(first)] == (events[1],)
+    assert isinstance(second[-1], RecordingStopped)
+    assert "No space left" in second[-1].reason
+    assert feed.pull() == (events[2],)
+    feed.close()

@@ -254,6 +254,10 @@ def test_preempted_before_its_first_token_is_in_the_pits() -> None:
     assert view.radio[-1].text == "KES pits: pages taken, 12 tokens to recompute"
 
 
+OUT = dict.fromkeys(("7", "28"), "L01 OUT clutch\n")
+ENDED = tuple(request(id, "finished", finish_reason="stop", finished=1.0) for id in OUT)
+
+
 @pytest.mark.parametrize(
     ("events", "flag", "reason"),
     [
@@ -275,7 +279,9 @@ def test_preempted_before_its_first_token_is_in_the_pits() -> None:
         ((progress(1.0, {"7": "L"}), RedFlag("killed")), "red", "killed"),
         ((progress(1.0, {"7": "L"}), RedFlag("killed"), EngineReady(MODEL)), "green", ""),
         ((progress(1.0, {"7": "L"}), RedFlag("killed"), progress(1.1)), "green", ""),
-        ((progress(1.0, dict.fromkeys(("7", "28"), "L01 OUT clutch\n")),), "chequered", ""),
+        ((progress(1.0, dict.fromkeys(("7", "28"), "L01 OUT clutch\n")),), "green", ""),
+        ((progress(1.0, OUT, ENDED),), "chequered", ""),
+        ((progress(1.0, OUT, ENDED[:1]),), "green", ""),
         ((progress(1.0, {"7": "L"}), FeedEnded("it is over")), "green", "it is over"),
     ],
 )

@@ -7,6 +7,7 @@ from textual.pilot import Pilot
 
 from pitwall_tui.app import PitWallApp
 from tests.tui.conftest import Build
+from tests.tui.recorded import recorded
 
 Compare = Callable[..., bool]
 
@@ -30,12 +31,14 @@ def _drawn(*keys: str, theme: str = "pitwall") -> Callable[[Pilot[None]], object
 @pytest.mark.parametrize("size", ["80x24", "100x30", "120x40", "160x45"])
 def test_race(size: str, build: Build, snap_compare: Compare) -> None:
     width, height = map(int, size.split("x"))
-    assert snap_compare(build("racing"), terminal_size=(width, height), run_before=_drawn())
+    assert snap_compare(
+        build(recorded("racing")), terminal_size=(width, height), run_before=_drawn()
+    )
 
 
 def test_race_light(build: Build, snap_compare: Compare) -> None:
     assert snap_compare(
-        build("racing"), terminal_size=(120, 40), run_before=_drawn(theme="pitwall-light")
+        build(recorded("racing")), terminal_size=(120, 40), run_before=_drawn(theme="pitwall-light")
     )
 
 
@@ -43,30 +46,36 @@ def test_race_without_colour(
     build: Build, snap_compare: Compare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    assert snap_compare(build("racing"), terminal_size=(120, 40), run_before=_drawn())
+    assert snap_compare(build(recorded("racing")), terminal_size=(120, 40), run_before=_drawn())
 
 
 @pytest.mark.parametrize("size", ["80x24", "120x40"])
 def test_lights(size: str, build: Build, snap_compare: Compare) -> None:
     width, height = map(int, size.split("x"))
-    assert snap_compare(build("loading"), terminal_size=(width, height), run_before=_drawn())
+    assert snap_compare(
+        build(recorded("loading")), terminal_size=(width, height), run_before=_drawn()
+    )
 
 
 @pytest.mark.parametrize("size", ["80x24", "120x40"])
 def test_results(size: str, build: Build, snap_compare: Compare) -> None:
     width, height = map(int, size.split("x"))
-    assert snap_compare(build("finished"), terminal_size=(width, height), run_before=_drawn())
+    assert snap_compare(
+        build(recorded("finished")), terminal_size=(width, height), run_before=_drawn()
+    )
 
 
 def test_frozen_with_a_pending_knob(build: Build, snap_compare: Compare) -> None:
     assert snap_compare(
-        build("racing"), terminal_size=(120, 40), run_before=_drawn("space", "4", "1")
+        build(recorded("racing")), terminal_size=(120, 40), run_before=_drawn("space", "4", "1")
     )
 
 
 def test_help(build: Build, snap_compare: Compare) -> None:
-    assert snap_compare(build("racing"), terminal_size=(80, 24), run_before=_drawn("question_mark"))
+    assert snap_compare(
+        build(recorded("racing")), terminal_size=(80, 24), run_before=_drawn("question_mark")
+    )
 
 
 def test_too_small(build: Build, snap_compare: Compare) -> None:
-    assert snap_compare(build("racing"), terminal_size=(60, 18), run_before=_drawn())
+    assert snap_compare(build(recorded("racing")), terminal_size=(60, 18), run_before=_drawn())

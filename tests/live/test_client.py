@@ -1,0 +1,208 @@
+"""The engine in a process of its own, seen from outside."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from engine.client import EngineClient, EngineLostError
+from engine.config import EngineConfig, Knobs, Request, Sampling
+from engine.core import Engine
+from engine.messages import PHASES, Answer, Phase, Ready, Refusal, Snapshot, Unusable
+from engine.stats import EngineSnapshot
+
+PATIENCE = 120.0
+
+Start = Callable[..., EngineClient]
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Start]:
+    clients: list[EngineClient] = []
+
+    def starter(knobs: Knobs | None = None, **changes: object) -> EngineClient:
+        config = EngineConfig(**{"model": str(folder), "kv_memory_mib": 1, **changes})  # type: ignore[arg-type]
+        clients.append(EngineClient(config, knobs or Knobs()))
+        return clients[-1]
+
+    yield starter
+    for client in clients:
+        client.close()
+
+
+def until(client: EngineClient, done: Callable[[Answer], bool]) -> list[Answer]:
+    """All answers up to the first that is `done`."""
+    answers: list[Answer] = []
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        for answer in client.pull(timeout=0.2):
+            answers.append(answer)
+            if done(answer):
+                return answers
+    raise AssertionError(f"nothing came of it: {answers[-3:]}")
+
+
+def is_ready(answer: Answer) -> bool:
+    return isinstance(answer, Ready)
+
+
+def finished(answer: Answer) -> bool:
+    return (
+        isinstance(answer, Snapshot)
+        and bool(answer.snapshot.requests)
+        and all(request.state == "finished" for request in answer.snapshot.requests)
+    )
+
+
+def snapshots(answers: list[Answer]) -> list[EngineSnapshot]:
+    return [answer.snapshot for answer in answers if isinstance(answer, Snapshot)]
+
+
+def tokens(answers: list[Answer]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for snapshot in snapshots(answers):
+        for step in snapshot.steps:
+            for id, new in step.tokens:
+                found.setdefault(id, []).extend(new)
+    return found
+
+
+def requests(count: int, most: int = 30) -> tuple[Request, ...]:
+    sampling = [Sampling(most, 0.8, seed, ignore_eos=True) for seed in range(count)]
+    return tuple(Request(str(i), (7, 8, 9 + i), sampling[i]) for i in range(count))
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+
+
+def test_every_phase_is_told_and_the_tokens_are_the_engine_s(start: Start, folder: Path) -> None:
+    client = start()
+    told = until(client, is_ready)
+    phases = [answer for answer in told if isinstance(answer, Phase)]
+    assert [(phase.index, phase.seconds is not None) for phase in phases] == [
+        (index, done) for index in range(len(PHASES)) for done in (False, True)
+    ]
+    client.submit(requests(3))
+    answers = until(client, finished)
+    engine = Engine.load(EngineConfig(model=str(folder), kv_memory_mib=1))
+    for request in requests(3):
+        engine.submit(request)
+    while engine.has_work:
+        engine.step()
+    assert tokens(answers) == {str(i): engine.tokens(str(i)) for i in range(3)}
+    numbers = [step.step for snapshot in snapshots(answers) for step in snapshot.steps]
+    assert numbers == list(range(1, len(numbers) + 1))  # every step is told once
+
+
+def test_pause_stops_the_clock_and_loses_nothing(start: Start) -> None:
+    client = start()
+    until(client, is_ready)
+    client.pause(True)
+    client.submit(requests(2))
+    until(client, lambda answer: isinstance(answer, Snapshot) and answer.snapshot.paused)
+    held = until(client, lambda answer: isinstance(answer, Snapshot))
+    later = until(client, lambda answer: isinstance(answer, Snapshot))
+    assert snapshots(held)[-1].time == snapshots(later)[-1].time
+    assert not tokens(held + later)
+    client.pause(False)
+    assert {id: len(found) for id, found in tokens(until(client, finished)).items()} == {
+        "0": 30,
+        "1": 30,
+    }
+
+
+def test_pace_holds_the_engine_back(start: Start) -> None:
+    client = start()
+    until(client, is_ready)
+    client.pace(200.0)
+    client.submit(requests(2, most=40))
+    last = snapshots(until(client, finished))[-1]
+    assert last.pace == 200.0
+    submitted = min(request.submitted for request in last.requests)
+    ended = max(request.finished or 0.0 for request in last.requests)
+    # 80 tokens at 200 a second; the last two need not wait for their turn to be over.
+    assert ended - submitted >= 78 / 200 - 0.02
+
+
+def test_knobs_are_those_of_the_next_step(start: Start) -> None:
+    client = start()
+    until(client, is_ready)
+    client.set_knobs(Knobs(batching="none"))
+    client.submit(requests(3))
+    steps = [step for snapshot in snapshots(until(client, finished)) for step in snapshot.steps]
+    assert {step.knobs.batching for step in steps} == {"none"}
+    assert max(len(step.tokens) for step in steps) == 1
+
+
+def test_bad_commands_are_refused_and_the_rest_goes_on(start: Start) -> None:
+    client = start()
+    until(client, is_ready)
+    client.abort("nobody")
+    client.submit((Request("bad", ()), *requests(1)))
+    answers = until(client, finished)
+    reasons = [answer.reason for answer in answers if isinstance(answer, Refusal)]
+    assert len(reasons) == 2
+    assert "nobody" in reasons[0]
+    assert "empty" in reasons[1]
+    assert len(tokens(answers)["0"]) == 30
+
+
+def test_reset_forgets_requests_and_published_prefixes(start: Start) -> None:
+    client = start(page_size=2)
+    until(client, is_ready)
+    client.submit(requests(2, most=3000))
+    until(client, lambda answer: bool(tokens([answer])))
+    client.reset()
+    client.submit(requests(1))
+    answers = until(
+        client,
+        lambda answer: finished(answer) and len(snapshots([answer])[0].requests) == 1,
+    )
+    assert snapshots(answers)[-1].requests[0].hit_tokens == 0
+
+
+def test_an_unusable_folder_is_told_as_bad_input(start: Start, tmp_path: Path) -> None:
+    client = start(model=str(tmp_path / "none"))
+    told = until(client, lambda answer: isinstance(answer, Unusable))[-1]
+    assert isinstance(told, Unusable)
+    assert "is not a folder" in told.reason
+
+
+def test_a_killed_engine_is_an_error_that_names_the_signal(start: Start) -> None:
+    client = start()
+    until(client, is_ready)
+    os.kill(client.pid, signal.SIGKILL)
+    with pytest.raises(EngineLostError, match="signal 9"):
+        until(client, lambda answer: False)
+
+
+def test_closing_leaves_no_process_even_while_loading(start: Start) -> None:
+    loading, serving = start(), start()
+    until(serving, is_ready)
+    serving.submit(requests(2, most=3000))
+    for client in (loading, serving):
+        client.close()
+        client.close()
+        assert not alive(client.pid)
+
+
+def test_an_engine_whose_client_is_gone_ends_by_itself(start: Start) -> None:
+    client = start()
+    until(client, is_ready)
+    client.submit(requests(2, most=3000))
+    client._connection.close()
+    deadline = time.monotonic() + PATIENCE
+    while alive(client.pid) and time.monotonic() < deadline:
+        with suppress(ChildProcessError):
+            os.waitpid(client.pid, os.WNOHANG)
+        time.sleep(0.02)
+    assert not alive(client.pid)

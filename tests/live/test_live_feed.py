@@ -1,0 +1,171 @@
+"""Races on a live engine: to the flag, through a lost engine, and on to the next."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engine.config import EngineError, Knobs
+from pitwall_tui.feed.live import LiveFeed
+from pitwall_tui.feed.settings import RaceSettings
+from pitwall_tui.race.errors import RaceError
+from pitwall_tui.race.events import (
+    EngineReady,
+    FeedEnded,
+    FeedEvent,
+    Loading,
+    Progress,
+    RaceStarted,
+    RedFlag,
+    Refused,
+)
+from pitwall_tui.race.state import RaceState
+from tests.live.test_client import PATIENCE
+
+Run = Callable[[Callable[[list[FeedEvent], RaceState], bool]], tuple[list[FeedEvent], RaceState]]
+
+
+@pytest.fixture
+def settings(folder: Path) -> RaceSettings:
+    return RaceSettings(model=str(folder), laps=3, cars=4, kv_memory_mib=2)
+
+
+def hashes(state: RaceState) -> dict[str, str]:
+    cars = state.summary()["cars"]
+    assert isinstance(cars, list)
+    return {car["id"]: car["tokens_sha256"] for car in cars}
+
+
+@pytest.fixture
+def feeds() -> Iterator[list[LiveFeed]]:
+    opened: list[LiveFeed] = []
+    yield opened
+    for feed in opened:
+        feed.close()
+
+
+def drive(
+    feed: LiveFeed, done: Callable[[list[FeedEvent], RaceState], bool]
+) -> tuple[list[FeedEvent], RaceState]:
+    state = RaceState(feed.source)
+    events: list[FeedEvent] = []
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        for event in feed.pull():
+            events.append(event)
+            state.apply(event)
+            if done(events, state):
+                return events, state
+        time.sleep(0.01)
+    raise AssertionError(f"nothing came of it: {events[-2:]}")
+
+
+def over(events: list[FeedEvent], state: RaceState) -> bool:
+    return state.over
+
+
+@pytest.fixture
+def undisturbed(settings: RaceSettings, feeds: list[LiveFeed]) -> dict[str, str]:
+    feed = LiveFeed(settings)
+    feeds.append(feed)
+    feed.start()
+    events, state = drive(feed, over)
+    kinds = [type(event) for event in events]
+    assert kinds.index(EngineReady) < kinds.index(RaceStarted) < kinds.index(Progress)
+    lights = {e.index for e in events if isinstance(e, Loading) and e.seconds is not None}
+    assert lights == {0, 1, 2, 3, 4}
+    return hashes(state)
+
+
+def test_a_lost_engine_changes_no_token(
+    settings: RaceSettings, feeds: list[LiveFeed], undisturbed: dict[str, str]
+) -> None:
+    feed = LiveFeed(replace(settings, pace=800.0))
+    feeds.append(feed)
+    feed.start()
+    killed = False
+
+    def kill_once(events: list[FeedEvent], state: RaceState) -> bool:
+        nonlocal killed
+        tokens = sum(car.tokens for car in state.view(0.0).cars)
+        if tokens > 100 and not killed and feed._client is not None:
+            os.kill(feed._client.pid, signal.SIGKILL)
+            killed = True
+        return state.over
+
+    events, state = drive(feed, kill_once)
+    assert sum(isinstance(event, RedFlag) for event in events) == 1
+    assert hashes(state) == undisturbed
+
+
+def test_the_next_race_is_another_and_knobs_stay(
+    settings: RaceSettings, feeds: list[LiveFeed]
+) -> None:
+    feed = LiveFeed(settings)
+    feeds.append(feed)
+    feed.start()
+    drive(feed, lambda events, state: isinstance(events[-1], Progress))
+    feed.set_knobs(Knobs(batching="static", static_batch=2))
+    feed.next_race()
+    events, _ = drive(feed, lambda events, state: state.over and state.view(0.0).race_number == 2)
+    starts = [event for event in events if isinstance(event, RaceStarted)]
+    assert [(race.race_number, race.circuit) for race in starts] == [(2, "spa")]
+    batches = [
+        len(step.tokens)
+        for event in events
+        if isinstance(event, Progress)
+        for step in event.snapshot.steps
+        if step.knobs.batching == "static"
+    ]
+    assert max(batches) == 2
+
+
+def test_too_little_kv_memory_is_refused_by_name(
+    settings: RaceSettings, feeds: list[LiveFeed]
+) -> None:
+    feed = LiveFeed(replace(settings, kv_memory_mib=0.02))
+    feeds.append(feed)
+    feed.start()
+    events, _ = drive(feed, lambda events, state: isinstance(events[-1], Refused))
+    assert "raise kv_memory_mib" in events[-1].reason  # type: ignore[union-attr]
+
+
+def test_a_model_without_a_tokenizer_ends_the_feed(
+    settings: RaceSettings, feeds: list[LiveFeed], folder: Path, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (bare / name).symlink_to(folder / name)
+    feed = LiveFeed(replace(settings, model=str(bare)))
+    feeds.append(feed)
+    feed.start()
+    events, _ = drive(feed, lambda events, state: isinstance(events[-1], FeedEnded))
+    assert "tokenizer.json" in events[-1].reason  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"circuit": "imola"}, ("imola", "monza")),
+        ({"laps": 2}, ("laps 2", "3 to 53")),
+        ({"laps": 54}, ("laps 54", "3 to 53")),
+        ({"cars": 0}, ("cars 0", "1 to 20")),
+        ({"cars": 21}, ("cars 21", "1 to 20")),
+        ({"seed": -1}, ("seed -1",)),
+        ({"temperature": float("nan")}, ("temperature nan",)),
+        ({"temperature": -0.1}, ("temperature -0.1",)),
+        ({"pace": -5}, ("pace -5",)),
+        ({"kv_memory_mib": 0}, ("kv_memory_mib 0",)),
+    ],
+)
+def test_settings_out_of_range_are_named(change: dict[str, object], words: tuple[str, ...]) -> None:
+    with pytest.raises((RaceError, EngineError)) as caught:
+        RaceSettings(**change)  # type: ignore[arg-type]
+    for word in words:
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
