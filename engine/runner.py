@@ -48,14 +48,16 @@ class PagedAttention:
             for position in range(row.start, row.end)
         ]
         self._slots = torch.tensor(slots, device=device)
-        # Rows of one length are attended together: all decodes in one call.
+        # Rows of like length are attended together, all decodes in a call or two: contexts are
+        # padded to the longest of them, so one twice as long goes apart.
         self._batches: list[tuple[Tensor, int, Tensor, Tensor]] = []
-        offsets: dict[int, list[tuple[Row, int]]] = {}
+        offsets: dict[tuple[int, int], list[tuple[Row, int]]] = {}
         first = 0
         for row in rows:
-            offsets.setdefault(len(row.tokens), []).append((row, first))
+            tiles = -(-row.end // (tile_pages(size) * size))
+            offsets.setdefault((len(row.tokens), tiles.bit_length()), []).append((row, first))
             first += len(row.tokens)
-        for new, members in offsets.items():
+        for (new, _), members in offsets.items():
             index = [at + i for _, at in members for i in range(new)]
             tables = _pad_tables([row for row, _ in members], size)
             starts = [row.start for row, _ in members]

@@ -51,7 +51,8 @@ seeds that training, tokenizer and baseline never use.
 {tokens:,} tokens ({trained_tokens:,} of them in the loss) in {steps:,} steps, seed {seed}:
 {seconds:.0f} s on {device}, {tokens_per_second:,} tokens/s, torch {torch}.
 Muon for the hidden matrices, AdamW for embeddings and norms; warm-up, constant rate, linear
-warm-down.
+warm-down. The two tokens after each decimal point, mostly chance, weigh {noise_weight:g} in the
+training loss; the held-out loss below counts every body token alike.
 
 ## Held-out loss
 
@@ -77,7 +78,8 @@ ends with `<|end|>`. Sample at temperature 0.8.
 
 Intended for the Pitwall race and for measuring inference engines. It knows nothing but these
 races: it is no assistant, and its times and positions are fiction. Cars are written one by one,
-so two cars may claim the same position in a lap. Lap counts beyond 78 were never seen.
+so two cars may claim the same position in a lap. The laps of a safety car are followed only
+roughly: a window's ends are often a lap or more off. Lap counts beyond 78 were never seen.
 
 License: MIT.
 """
@@ -113,7 +115,7 @@ def render_card(facts: dict[str, Any], quality: dict[str, Any] | None) -> str:
             name: facts[name]
             for name in (
                 *("parameters", "command", "tokens", "trained_tokens", "steps", "seed"),
-                *("seconds", "device", "tokens_per_second", "torch"),
+                *("seconds", "device", "tokens_per_second", "torch", "noise_weight"),
             )
         },
         held_tokens=held_out["tokens"],
