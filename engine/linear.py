@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+# Beyond so many rows their count is rounded up to a multiple of it.
+ROW_STEP = 64
+
 
 class Linear(Protocol):
     """y = x W^T + b for rows x: float [rows, in] -> [rows, out]."""
@@ -52,6 +55,10 @@ class PackedLinear:
         rows = x.shape[0]
         if rows == 1:
             x = x.expand(2, -1).contiguous()
+        elif rows > ROW_STEP and rows % ROW_STEP:
+            # oneDNN builds and keeps a kernel for each row count it meets; without a KV cache
+            # every step has another.
+            x = F.pad(x, (0, 0, 0, -rows % ROW_STEP))
         y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
         return y[:rows]
 
