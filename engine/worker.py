@@ -75,11 +75,12 @@ class Worker:
             if self._connection.poll(wait):
                 self._obey(self._connection.recv())
             elif wait == 0:
+                begun = self._clock()
                 stats = self._engine.step()
                 self._steps.append(stats)
                 if self._pace:
-                    now = self._clock()
-                    self._due = max(self._due, now - 1.0) + stats.output_tokens / self._pace
+                    # Turns that a slow engine missed are not made up for.
+                    self._due = max(self._due, begun) + stats.output_tokens / self._pace
 
     def _wait(self) -> float | None:
         """Seconds for which there is nothing to do but listen; None for as long as it takes."""

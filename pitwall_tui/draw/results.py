@@ -76,7 +76,7 @@ def _chosen(cells: int) -> tuple[tuple[str, ...], int]:
 
 def _race_time(row: ResultRow, winner: ResultRow) -> str:
     if row.race_time is None:
-        return "OUT"
+        return "OUT" if row.reason else ""  # or still on track
     if row is winner or winner.race_time is None:
         return f"{row.race_time:.2f} s"
     return f"{row.race_time - winner.race_time:+.2f}"

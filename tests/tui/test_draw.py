@@ -348,6 +348,9 @@ def test_the_classification_marks_the_bests_and_who_is_out() -> None:
     text = plain(rows)
     assert "next race in 12 s" in text
     assert "OUT" in text
+    running = replace(views.finished().results[0], race_time=None, reason="")
+    text = plain(draw_results(replace(views.finished(), results=(running,)), None, 120, 12))
+    assert "OUT" not in text
     purple = {span.text.strip() for row in rows for span in row if "purple" in span.role}
     assert purple == {"1:23.64", "412.0", "31.20", "61.27"}
 
