@@ -30,6 +30,9 @@ from engine.stats import (
     StepTimes,
 )
 
+# Batches up to this size are warmed up; larger ones build their kernels when they first run.
+WARM_BATCH = 32
+
 
 def load_model(config: EngineConfig) -> Model:
     """Weights onto the device. Raises ModelError, or EngineError for a bad device."""
@@ -272,9 +275,9 @@ class Engine:
         sequence.finished = self._clock() if now is None else now
 
     def warm_up(self) -> None:
-        """Run every batch size once, so that no step of a race pays for building kernels."""
+        """Run the usual batch sizes once, so that no step of a race pays for building kernels."""
         # As many as can run: each holds a page at least.
-        most = min(self._knobs.max_batch, self._pool.total)
+        most = min(self._knobs.max_batch, self._pool.total, WARM_BATCH)
         size = min(self.config.page_size, self._model.max_context - 1)
         runner = Runner(self._model, KVCache(self._model, 2 * most, self.config.page_size))
         rows = [Row(str(i), 0, (0,) * size, (i,), None) for i in range(most)]

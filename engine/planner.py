@@ -157,6 +157,8 @@ class Planner:
 
     def _admit(self, step: "_Step") -> None:
         """First come, first served. Whoever does not fit holds back all behind it."""
+        if not self.waiting:
+            return
         knobs = step.knobs
         index = self.prefix_index(knobs)
         writing: set[PrefixKey] = set()
@@ -196,11 +198,14 @@ class Planner:
         return {sequence.keys(self.page_size, hits + 1)[hits]}
 
     def _fits(self, sequence: Sequence, hits: list[int], step: "_Step") -> bool:
-        """Room for all its tokens, and one page more for every request already running."""
+        """Room for all its tokens, and a page for every running request that may still grow."""
         length = self._reservation(sequence, len(sequence.tokens), step.knobs)
         need = pages_for(length, self.page_size) - len(hits)
         left = self.pool.available - sum(self.pool.is_cached(page) for page in hits)
-        left -= len(self.running)
+        left -= sum(
+            len(other.pages) < pages_for(other.request.max_length, self.page_size)
+            for other in self.running
+        )
         if need <= left:
             return True
         step.held = f"{sequence.id} needs {need} pages, {max(left, 0)} can be had"

@@ -192,7 +192,9 @@ def _rotary(config: dict[str, Any]) -> Rotary:
 
 
 def _eos(config: dict[str, Any], generation: dict[str, Any]) -> tuple[int, ...]:
-    value = generation.get("eos_token_id", config.get("eos_token_id"))
+    value = generation.get("eos_token_id")
+    if value is None:
+        value = config.get("eos_token_id")
     if value is None:
         return ()
     tokens = value if isinstance(value, list) else [value]

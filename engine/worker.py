@@ -138,10 +138,12 @@ def load(connection: Connection, config: EngineConfig, knobs: Knobs) -> "Worker"
     with _phase(connection, 1, f"reading {Path(config.model).name}"):
         model = load_model(config)
     clock = PausableClock()
+    clock.pause(True)  # it starts when the engine is ready
     with _phase(connection, 2, f"{config.kv_memory_mib:g} MiB in pages of {config.page_size}"):
         engine = Engine(model, config, knobs, clock)
     with _phase(connection, 3, "first passes through every layer"):
         engine.warm_up()
+    clock.pause(False)
     connection.send(Ready(engine.info))
     return Worker(engine, connection, clock)
 

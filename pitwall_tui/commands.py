@@ -93,4 +93,6 @@ def changed_pace(pace: float, rate: float, step: int) -> float:
     below = [p for p in PACES if p < limit]
     if below:
         return below[-1]
-    return PACES[0] if pace > 0 else PACES[-1]
+    if pace > 0:
+        return pace
+    return PACES[0] if rate > 0 else PACES[-1]

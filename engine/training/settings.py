@@ -48,7 +48,7 @@ class Recipe:
     # The decimals of a lap's times are mostly chance (see trainer.Noise).
     noise_mark: str = "."
     noise_tokens: int = 2
-    noise_weight: float = 0.1
+    noise_weight: float = 0.3
 
 
 RECIPES = {

@@ -23,7 +23,7 @@ def encode_event(event: FeedEvent) -> list[Any]:
 
 def decode_event(data: Any) -> FeedEvent:
     """The event that encode_event wrote. Raises ValueError for anything else."""
-    if not (isinstance(data, list) and data and data[0] in _EVENTS):
+    if not (isinstance(data, list) and data and data[0] in list(_EVENTS)):
         raise ValueError("not an event")
     event: FeedEvent = _decoder(_EVENTS[data[0]])(data[1:])
     return event

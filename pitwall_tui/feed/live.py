@@ -42,6 +42,7 @@ class LiveFeed:
         self._client: EngineClient | None = None
         self._vocabulary: Vocabulary | None = None
         self._max_context = 0
+        self._kv_tokens = 0
         self._ready = False
         self._number = 0
         self._cars: dict[str, Request] = {}
@@ -87,6 +88,7 @@ class LiveFeed:
             self._pending += self._begin(self._number + 1)
 
     def close(self) -> None:
+        self._ready = False
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -100,6 +102,7 @@ class LiveFeed:
             case Ready(info):
                 self._ready = True
                 self._max_context = info.max_context
+                self._kv_tokens = info.pages_total * info.page_size
                 return [EngineReady(info), *self._on_ready()]
             case Snapshot(snapshot):
                 return self._progress(snapshot)
@@ -123,6 +126,8 @@ class LiveFeed:
         return self._begin(1)
 
     def _progress(self, snapshot: EngineSnapshot) -> list[FeedEvent]:
+        if any(request.id not in self._cars for request in snapshot.requests):
+            return []  # of the race before: it was on its way when this one began
         pieces: dict[str, list[str]] = {}
         for step in snapshot.steps:
             ended = {id for id, _ in step.finished}
@@ -150,6 +155,16 @@ class LiveFeed:
         assert self._client is not None
         assert self._vocabulary is not None
         started, requests = line_up(race, self._settings, self._vocabulary, self._max_context)
+        most = max(request.max_length for request in requests)
+        if most > self._kv_tokens:
+            # Not one car could be sure to finish: there is no race to wait for.
+            self.close()
+            return [
+                FeedEnded(
+                    f"a car at {race.circuit} may need {most} tokens of KV memory, there is room"
+                    f" for {self._kv_tokens}: raise kv_memory_mib or run fewer laps"
+                )
+            ]
         self._cars = {request.id: request for request in requests}
         self._output = {request.id: [] for request in requests}
         self._decoders = {request.id: self._vocabulary.decoder() for request in requests}

@@ -17,6 +17,12 @@ def _windows(windows: tuple[Window, ...]) -> str:
     return " ".join(f"L{first:02d} L{last:02d}" for first, last in windows) or "NONE"
 
 
+def _every_lap(windows: tuple[Window, ...]) -> str:
+    """All laps of the windows: a model finds a lap in a list better than between two ends."""
+    laps = (lap for first, last in windows for lap in range(first, last + 1))
+    return " ".join(f"L{lap:02d}" for lap in laps) or "NONE"
+
+
 @dataclass(frozen=True, slots=True)
 class Briefing:
     """The facts of one race. Times in s, ``fuel`` in s per lap of fuel left, windows of laps."""
@@ -36,12 +42,12 @@ class Briefing:
     def text(self) -> str:
         s1, s2, s3 = self.base
         return (
-            f"RACE {self.circuit.upper()} LAPS {self.laps:02d}"
+            f"RACE {self.circuit.upper()} LAPS L{self.laps:02d}"
             f" PIT {self.pit_loss:.1f} WEAR {self.wear:.2f}\n"
             f"BASE {s1:.2f} {s2:.2f} {s3:.2f} FUEL {self.fuel:.3f}\n"
             f"TRACK {self.track_temp:02d} AIR {self.air_temp:02d}\n"
             f"RAIN {_windows(self.rain)}\n"
-            f"SAFETY {_windows(self.safety)}\n"
+            f"SAFETY {_every_lap(self.safety)}\n"
             f"GRID {' '.join(self.grid)}\n"
         )
 

@@ -37,12 +37,13 @@ _LAP = re.compile(
 )
 _OUT = re.compile(rf"L(?P<lap>\d\d) OUT (?P<reason>{'|'.join(REASONS)})" + _RADIO, re.ASCII)
 _WINDOWS = r"(?:NONE|L\d\d L\d\d(?: L\d\d L\d\d)?)"
+_EVERY_LAP = r"(?:NONE|L\d\d(?: L\d\d)*)"
 _PROMPT = re.compile(
-    r"RACE (?P<circuit>[A-Z]+) LAPS (?P<laps>\d\d) PIT (?P<pit>\d\d\.\d) WEAR (?P<wear>\d\.\d\d)\n"
+    r"RACE (?P<circuit>[A-Z]+) LAPS L(?P<laps>\d\d) PIT (?P<pit>\d\d\.\d) WEAR (?P<wear>\d\.\d\d)\n"
     r"BASE (?P<s1>\d\d\.\d\d) (?P<s2>\d\d\.\d\d) (?P<s3>\d\d\.\d\d) FUEL (?P<fuel>\d\.\d\d\d)\n"
     r"TRACK (?P<track>\d\d) AIR (?P<air>\d\d)\n"
     rf"RAIN (?P<rain>{_WINDOWS})\n"
-    rf"SAFETY (?P<safety>{_WINDOWS})\n"
+    rf"SAFETY (?P<safety>{_EVERY_LAP})\n"
     r"GRID (?P<grid>[A-Z]{3}(?: [A-Z]{3}){19})\n"
     r"CAR (?P<number>\d\d) (?P<code>[A-Z]{3}) (?P<team>[A-Z]{1,6}) P(?P<slot>0[1-9]|1\d|20)"
     r" (?P<tyre>[SMHIW]) PACE (?P<pace>[+-]\d\.\d\d)\n",
@@ -135,7 +136,7 @@ def parse_prompt(text: str) -> tuple[Briefing, Entrant]:
         track_temp=int(match["track"]),
         air_temp=int(match["air"]),
         rain=_windows(match["rain"]),
-        safety=_windows(match["safety"]),
+        safety=_joined(match["safety"]),
         grid=tuple(match["grid"].split()),
     )
     entrant = Entrant(
@@ -196,9 +197,24 @@ def _next_tyre(previous: LapLine | None, entrant: Entrant) -> tuple[str, int]:
     return previous.compound, previous.age + 1
 
 
+def _laps(text: str) -> list[int]:
+    return [int(word[1:]) for word in text.split() if word != "NONE"]
+
+
 def _windows(text: str) -> tuple[Window, ...]:
-    laps = [int(word[1:]) for word in text.split() if word != "NONE"]
+    laps = _laps(text)
     return tuple(zip(laps[::2], laps[1::2], strict=True))
+
+
+def _joined(text: str) -> tuple[Window, ...]:
+    """The windows that a list of every lap is made of."""
+    windows: list[Window] = []
+    for lap in _laps(text):
+        if windows and windows[-1][1] == lap - 1:
+            windows[-1] = (windows[-1][0], lap)
+        else:
+            windows.append((lap, lap))
+    return tuple(windows)
 
 
 def _check(fine: bool, text: str) -> None:

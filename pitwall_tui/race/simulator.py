@@ -64,13 +64,9 @@ def documents(seed: int, races: int) -> Iterator[tuple[str, str]]:
     for index in range(races):
         rng = Random(f"documents/{seed}/{index}")
         circuit = rng.choice(circuits)
-        roll = rng.random()
-        if roll < 0.35:
-            laps = rng.randint(MIN_LAPS, 20)
-        elif roll < 0.65:
-            laps = circuit.laps
-        else:
-            laps = rng.randint(MIN_LAPS, circuit.laps)
+        # A distance that a circuit often has would teach its name instead of the briefing's laps.
+        longest = 20 if rng.random() < 0.35 else circuit.laps
+        laps = rng.randint(MIN_LAPS, longest)
         briefing, entrants = draw_race(circuit, laps, rng.getrandbits(48))
         shared = briefing.text()
         bodies = simulate(briefing, entrants, rng.getrandbits(48))

@@ -160,8 +160,8 @@ def test_first_come_first_served_even_if_the_second_would_fit() -> None:
     course.submit("small", [3], 1)
     plan = course.step(PLAIN)
     assert ids(plan) == ["A"]
-    # A runs in 5 pages by now, 3 are left, and one stays free for A.
-    assert plan.held == "big needs 4 pages, 2 can be had"
+    # A runs in the 5 pages that are the most it can need, so 3 are left for others.
+    assert plan.held == "big needs 4 pages, 3 can be had"
     plans = course.drain(PLAIN)
     admitted = [name for plan in plans for name in plan.admitted]
     assert admitted == ["big", "small"]
@@ -241,13 +241,21 @@ def test_contiguous_reserves_the_maximum_and_paged_gives_it_back() -> None:
 
 
 def test_contiguous_admits_by_the_maximum() -> None:
-    course = Course(8)
+    course = Course(7)
     course.submit("A", [1], 15)
     course.submit("B", [2], 15)
     plan = course.step(Knobs(paging="contiguous"))
     assert ids(plan) == ["A"]
     assert plan.held == "B needs 4 pages, 3 can be had"
     assert ids(course.step(Knobs())) == ["A", "B"]
+
+
+def test_requests_that_hold_their_maximum_need_nothing_in_reserve() -> None:
+    course = Course(16)
+    submit_all(course, "AB", length=4, max_tokens=28)
+    plan = course.step(Knobs(paging="contiguous", prefix_cache="off"))
+    assert ids(plan) == ["A", "B"]
+    assert course.pool.available == 0
 
 
 def test_reserving_never_takes_pages_from_others() -> None:

@@ -206,3 +206,11 @@ def test_an_engine_whose_client_is_gone_ends_by_itself(start: Start) -> None:
             os.waitpid(client.pid, os.WNOHANG)
         time.sleep(0.02)
     assert not alive(client.pid)
+
+
+def test_the_clock_starts_when_the_engine_is_ready(start: Start) -> None:
+    client = start()
+    told = until(client, is_ready)
+    loading = sum(phase.seconds or 0.0 for phase in told if isinstance(phase, Phase))
+    first = snapshots(until(client, lambda answer: isinstance(answer, Snapshot)))[0]
+    assert 0 <= first.time < loading

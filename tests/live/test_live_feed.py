@@ -21,7 +21,6 @@ from pitwall_tui.race.events import (
     Progress,
     RaceStarted,
     RedFlag,
-    Refused,
 )
 from pitwall_tui.race.state import RaceState
 from tests.live.test_client import PATIENCE
@@ -112,6 +111,9 @@ def test_the_next_race_is_another_and_knobs_stay(
     feed.set_knobs(Knobs(batching="static", static_batch=2))
     feed.next_race()
     events, _ = drive(feed, lambda events, state: state.over and state.view(0.0).race_number == 2)
+    first = events.index(next(event for event in events if isinstance(event, RaceStarted)))
+    told = [event for event in events[first:] if isinstance(event, Progress)]
+    assert all(r.id.startswith("2-") for event in told for r in event.snapshot.requests)
     starts = [event for event in events if isinstance(event, RaceStarted)]
     assert [(race.race_number, race.circuit) for race in starts] == [(2, "spa")]
     batches = [
@@ -130,7 +132,7 @@ def test_too_little_kv_memory_is_refused_by_name(
     feed = LiveFeed(replace(settings, kv_memory_mib=0.02))
     feeds.append(feed)
     feed.start()
-    events, _ = drive(feed, lambda events, state: isinstance(events[-1], Refused))
+    events, _ = drive(feed, lambda events, state: isinstance(events[-1], FeedEnded))
     assert "raise kv_memory_mib" in events[-1].reason  # type: ignore[union-attr]
 
 
@@ -146,6 +148,8 @@ def test_a_model_without_a_tokenizer_ends_the_feed(
     feed.start()
     events, _ = drive(feed, lambda events, state: isinstance(events[-1], FeedEnded))
     assert "tokenizer.json" in events[-1].reason  # type: ignore[union-attr]
+    feed.next_race()  # there is no engine to start it on
+    assert feed.pull() == ()
 
 
 @pytest.mark.parametrize(
