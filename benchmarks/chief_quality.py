@@ -90,7 +90,7 @@ def assess(
         compounds += verdict.two_compounds
         retired += " OUT " in body
         unsafe += sum("safety car mark" in fault for fault in verdict.faults)
-        faults.update(fault.partition(": ")[2] for fault in verdict.faults)
+        faults.update(fault.partition(": ")[2] or fault for fault in verdict.faults)
         examples += verdict.faults[:1]
         sampled.add(prompt, body)
     rows = simulated.compare(sampled, min_samples=100)

@@ -1,6 +1,7 @@
 """The engine from another process: starts it, talks to it, ends it. Imports no torch."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,13 +13,13 @@ from typing import IO
 
 from engine.config import EngineConfig, Knobs, Request
 from engine.messages import (
-    Abort,
     Answer,
     Close,
     Command,
     Pace,
     Pause,
     Pull,
+    Ready,
     Reset,
     SetKnobs,
     Snapshot,
@@ -34,7 +35,10 @@ class EngineLostError(Exception):
 
 
 class EngineClient:
-    """An engine in a process of its own. Nothing here blocks but `close`."""
+    """An engine in a process of its own.
+
+    Nothing here blocks but `close`, and `pull` while it finds out how a lost engine ended.
+    """
 
     def __init__(self, config: EngineConfig, knobs: Knobs) -> None:
         here, there = socket.socketpair()
@@ -62,6 +66,7 @@ class EngineClient:
         self._connection = Connection(here.detach())
         self._connection.send((config, knobs))
         self._asked = False
+        self._loading = True
 
     @property
     def pid(self) -> int:
@@ -69,9 +74,6 @@ class EngineClient:
 
     def submit(self, requests: tuple[Request, ...]) -> None:
         self._send(Submit(requests))
-
-    def abort(self, id: str) -> None:
-        self._send(Abort(id))
 
     def reset(self) -> None:
         """Abort and forget every request."""
@@ -100,6 +102,7 @@ class EngineClient:
             while self._connection.poll(0.0 if answers else timeout):
                 answer: Answer = self._connection.recv()
                 answers.append(answer)
+                self._loading &= not isinstance(answer, Ready)
                 if isinstance(answer, Snapshot):
                     self._asked = False
         except (EOFError, OSError):
@@ -108,7 +111,12 @@ class EngineClient:
         return tuple(answers)
 
     def close(self) -> None:
-        """End the process, by force if it does not end by itself; can be called twice."""
+        """End the process, by force if it does not end by itself; can be called twice.
+
+        One that still loads listens to nobody, and has nothing to finish.
+        """
+        if self._loading:
+            self._process.kill()
         with suppress(OSError, ValueError):  # gone, or closed before
             self._connection.send(Close())
         try:
@@ -133,5 +141,12 @@ class EngineClient:
             return EngineLostError("it closed its connection")
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()
-        cause = f"signal {-status}" if status < 0 else f"exit status {status}"
+        cause = f"killed by {_signal(-status)}" if status < 0 else f"exit status {status}"
         return EngineLostError(f"{cause}: {lines[-1]}" if lines else cause)
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

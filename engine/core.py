@@ -71,14 +71,18 @@ class Engine:
             raise EngineError(
                 f"kv_memory_mib {config.kv_memory_mib:g} holds no page of {page_bytes} bytes"
             )
-        self._cache = KVCache(model, total, config.page_size)
+        try:
+            self._cache = KVCache(model, total, config.page_size)
+        except RuntimeError as error:  # torch has no name of its own for it on a CPU
+            reason = str(error).splitlines()[0]
+            raise EngineError(
+                f"kv_memory_mib {config.kv_memory_mib:g} cannot be had: {reason}"
+            ) from None
         self._runner = Runner(model, self._cache)
         self._pool = PagePool(total)
         self._planner = Planner(self._pool, config.page_size)
         self._sequences: dict[str, Sequence] = {}
         self._step = 0
-        self._preemptions = 0
-        self._peak = PageCounts(total, 0, 0, total, 0, 0)
         # Ended between two steps: the next one reports them.
         self._ended: list[tuple[str, FinishReason]] = []
 
@@ -150,15 +154,13 @@ class Engine:
         del self._sequences[id]
 
     def reset(self) -> None:
-        """Abort and forget every request and every published prefix; the peaks start anew."""
+        """Abort and forget every request and every published prefix."""
         for sequence in self._sequences.values():
             if sequence.finish_reason is None:
                 self._finish(sequence, "abort")
         self._sequences.clear()
         self._ended.clear()
         self._pool.forget_published()
-        self._preemptions = 0
-        self._peak = PageCounts(self._pool.total, 0, 0, self._pool.total, 0, 0)
 
     def tokens(self, id: str) -> list[int]:
         """Output token ids so far. Raises RequestError if unknown."""
@@ -200,11 +202,8 @@ class Engine:
         for row in plan.rows:
             self._sequences[row.id].computed = row.end
         counts = self._page_counts()
-        if counts.used > self._peak.used:
-            self._peak = counts
         tokens, finished = self._commit(plan, result, now)
         self._step += 1
-        self._preemptions += len(plan.preempted)
         ended, self._ended = self._ended, []
         decodes = sum(len(row.tokens) == 1 and row.sampling is not None for row in plan.rows)
         return StepStats(
@@ -212,7 +211,6 @@ class Engine:
             time=now,
             knobs=plan.knobs,
             tokens=tokens,
-            prefill_rows=len(plan.rows) - decodes,
             prefill_tokens=sum(len(row.tokens) for row in plan.rows) - decodes,
             decode_rows=decodes,
             admitted=plan.admitted,
@@ -342,21 +340,15 @@ class Engine:
             requests=tuple(self._request_stats(sequence) for sequence in sequences),
             page_map=self._page_map(sequences),
             pages=self._page_counts(),
-            pages_peak=self._peak.used,
-            empty_slots_peak=self._peak.empty_slots,
-            preemptions=self._preemptions,
         )
 
     def _request_stats(self, sequence: Sequence) -> RequestStats:
-        refs = self._pool.refs
         return RequestStats(
             id=sequence.id,
             state=sequence.state,
             prompt_tokens=len(sequence.request.prompt),
             output_tokens=sequence.output_length,
-            computed=sequence.computed,
             pages=len(sequence.pages),
-            shared=sum(refs[page] > 1 for page in sequence.pages),
             hit_tokens=sequence.hit_tokens,
             preemptions=sequence.preemptions,
             submitted=sequence.submitted,

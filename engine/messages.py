@@ -14,11 +14,6 @@ class Submit:
 
 
 @dataclass(frozen=True, slots=True)
-class Abort:
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
 class Reset:
     """Abort and forget every request."""
 
@@ -50,7 +45,7 @@ class Close:
     """End the process."""
 
 
-Command = Submit | Abort | Reset | SetKnobs | Pause | Pace | Pull | Close
+Command = Submit | Reset | SetKnobs | Pause | Pace | Pull | Close
 
 PHASES = ("torch", "weights", "kv memory", "warm-up")
 
@@ -78,7 +73,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A request that was not taken; `id` is empty where it was another command."""
+    """Request `id` was not taken; `reason` says why."""
 
     id: str
     reason: str

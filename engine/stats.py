@@ -57,7 +57,6 @@ class StepStats:
     time: float
     knobs: Knobs
     tokens: tuple[tuple[str, tuple[int, ...]], ...] = ()
-    prefill_rows: int = 0
     prefill_tokens: int = 0
     decode_rows: int = 0
     admitted: tuple[str, ...] = ()
@@ -80,17 +79,15 @@ class StepStats:
 class RequestStats:
     """One request as it stands. Times are None until they have happened.
 
-    `pages` counts the pages it holds (shared ones too), `shared` those that others hold as
-    well, `hit_tokens` the prompt or recomputed tokens it took from the prefix index.
+    `pages` counts the pages it holds (shared ones too), `hit_tokens` the prompt or recomputed
+    tokens it took from the prefix index.
     """
 
     id: str
     state: State
     prompt_tokens: int
     output_tokens: int
-    computed: int
     pages: int
-    shared: int
     hit_tokens: int
     preemptions: int
     submitted: float
@@ -135,11 +132,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class EngineSnapshot:
-    """The engine between two steps, and each step since the snapshot before.
-
-    `pages_peak` counts the most pages held by requests in any step so far, and `slots_peak_empty`
-    the empty token slots in them at that step.
-    """
+    """The engine between two steps, and each step since the snapshot before."""
 
     time: float
     knobs: Knobs
@@ -149,6 +142,3 @@ class EngineSnapshot:
     requests: tuple[RequestStats, ...]
     page_map: PageMap
     pages: PageCounts
-    pages_peak: int
-    empty_slots_peak: int
-    preemptions: int

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from engine.config import EngineConfig, EngineError, Knobs, RequestError
 from engine.messages import (
-    Abort,
     Answer,
     Close,
     Command,
@@ -96,11 +95,6 @@ class Worker:
                         self._engine.submit(request)
                     except RequestError as error:
                         self._send(Refusal(request.id, str(error)))
-            case Abort(id):
-                try:
-                    self._engine.abort(id)
-                except RequestError as error:
-                    self._send(Refusal(id, str(error)))
             case Reset():
                 self._engine.reset()
                 self._steps.clear()

@@ -19,7 +19,7 @@ from pitwall_tui.commands import COMMANDS, KNOB_KEY, KNOB_KEYS, changed_pace, tu
 from pitwall_tui.draw.moves import Moves
 from pitwall_tui.draw.status import Notice
 from pitwall_tui.feed.base import Feed
-from pitwall_tui.race.events import FeedEvent, RecordingStopped, Refused
+from pitwall_tui.race.events import FeedEnded, FeedEvent, RecordingStopped, Refused
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.race.view import KnobView, RaceView
 from pitwall_tui.screens.help import HelpScreen
@@ -85,12 +85,14 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._ticked_at = 0.0
         self._beat = 0
         self._moves = Moves()
+        self.ended: FeedEnded | None = None
         self._held: RaceView | None = None
         self._stopped = False
         self._asked: Knobs | None = None
         self._asked_pace: float | None = None
         self._over = False
         self._next_at: float | None = None
+        self._counted_at = 0.0
         self._due: type[WallScreen] | None = None
         self._feed_closed = False
         self._palette: tuple[str, tuple[str, ...], Palette] | None = None
@@ -116,19 +118,23 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     def tick(self) -> None:
         """Take what the feed has brought, and draw one frame."""
-        for event in self.feed.pull():
-            self._take(event)
+        news = [reason for event in self.feed.pull() for reason in self._take(event)]
+        if news:
+            more = f" (and {len(news) - 1} more)" if len(news) > 1 else ""
+            self._say(news[0] + more, "warning")
         self._frame = self._make_frame()
         self._follow_race(self._frame.live)
         self._beat += 1
         self._show()
 
-    def _take(self, event: FeedEvent) -> None:
+    def _take(self, event: FeedEvent) -> tuple[str, ...]:
+        """Fold an event into the race; what is to be said of it."""
         self.state.apply(event)
+        if isinstance(event, FeedEnded):
+            self.ended = event
         if isinstance(event, Refused):
             self._asked = self._asked_pace = None
-        if isinstance(event, Refused | RecordingStopped):
-            self._say(event.reason, "warning")
+        return (event.reason,) if isinstance(event, Refused | RecordingStopped) else ()
 
     def _make_frame(self) -> Frame:
         now = self.clock()
@@ -146,7 +152,7 @@ class PitWallApp(App[None], inherit_bindings=False):
             notice=Notice(frozen=self._held is not None, replay=not self.feed.live),
             moves=self._moves.update(view, now),
             active=frozenset(active),
-            countdown=self._countdown(now),
+            countdown=self._countdown(now, live.status.paused),
         )
 
     def _with_asked(self, view: RaceView) -> RaceView:
@@ -172,7 +178,11 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     # From race to race
 
-    def _countdown(self, now: float) -> float | None:
+    def _countdown(self, now: float, paused: bool) -> float | None:
+        """Seconds to the next race; they stand still while the engine does."""
+        if self._next_at is not None and paused:
+            self._next_at += now - self._counted_at
+        self._counted_at = now
         return None if self._next_at is None else self._next_at - now
 
     def _follow_race(self, view: RaceView) -> None:
@@ -256,7 +266,16 @@ class PitWallApp(App[None], inherit_bindings=False):
         return self.feed.live
 
     def _say(self, text: str, severity: Any = "information") -> None:
+        """One thing at a time: messages never pile up over the race."""
+        self.clear_notifications()
         self.notify(text, severity=severity, markup=False)
+
+    def _engine_is_up(self) -> bool:
+        """Whether there is an engine to speak to; where there is none yet, that is said."""
+        up = not self.feed.live or bool(self._frame.live.cars)
+        if not up:
+            self._say("the engine is not up yet", "warning")
+        return up
 
     def action_turn_knob(self, name: str, step: int) -> None:
         """Set a knob to its next or previous value, counted from what was last asked for."""
@@ -266,9 +285,6 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     def action_set_knob(self, name: str, value: str) -> None:
         if not self._listens():
-            return
-        if not self._frame.live.knobs:
-            self._say("the engine is not up yet", "warning")
             return
         self._asked = _knobs(self._frame.live.knobs).with_value(name, value)
         self.feed.set_knobs(self._asked)
@@ -284,6 +300,8 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     def action_pause(self) -> None:
         """Pause the engine between two steps, or the playing of a recording."""
+        if not self._engine_is_up():
+            return
         paused = not self._frame.live.status.paused
         self._stopped = paused and not self.feed.live
         self.feed.set_paused(paused)
@@ -294,14 +312,18 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     def action_next_race(self) -> None:
         """Start the next race at once; of a recording, go to where its next one starts."""
-        self._next_at = None
-        self.feed.next_race()
+        if self._engine_is_up():
+            self._next_at = None
+            self.feed.next_race()
 
     def action_results(self) -> None:
         if isinstance(self.screen, ResultsScreen):
             self.pop_screen()
         elif isinstance(self.screen, WallScreen):
             self.push_screen(ResultsScreen(self.latest))
+
+    def action_interrupt(self) -> None:
+        self.exit(return_code=_INTERRUPTED)
 
     def action_switch_theme(self) -> None:
         dark = self.current_theme.dark
@@ -312,7 +334,7 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     def action_shot(self) -> None:
         view = self._frame.live
-        name = f"pitwall-{view.circuit or 'start'}-lap{view.leader_lap}.svg"
+        name = _unused(f"pitwall-{view.circuit or 'start'}-lap{view.leader_lap}")
         try:
             path = Path(self.save_screenshot(name))
         except OSError as error:
@@ -334,3 +356,9 @@ def _knobs(views: tuple[KnobView, ...]) -> Knobs:
     for view in views:
         knobs = knobs.with_value(view.name, view.pending or view.value)
     return knobs
+
+
+def _unused(stem: str) -> str:
+    """The first name of a picture that is not taken: pictures are never written over."""
+    names = (f"{stem}.svg", *(f"{stem}-{number}.svg" for number in range(2, 1000)))
+    return next((name for name in names if not Path(name).exists()), names[-1])

@@ -35,7 +35,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("theme", "t", "t", "switch_theme", "dark or light", "theme"),
     Command("shot", "s", "s", "shot", "save the screen as an SVG picture", "shot"),
     Command("help", "question_mark,f1", "?", "help", "keys, signs and knobs", "help"),
-    Command("quit", "q,ctrl+c,ctrl+q", "q", "quit", "leave; nothing is left running", "quit"),
+    Command("quit", "q,ctrl+q", "q", "quit", "leave; nothing is left running", "quit"),
+    Command("interrupt", "ctrl+c", "ctrl+c", "interrupt", "leave, and say so in the exit status"),
 )  # fmt: skip
 
 PACES: tuple[float, ...] = (10, 20, 40, 60, 80, 100, 150, 200, 300, 500)

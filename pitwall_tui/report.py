@@ -38,6 +38,7 @@ def print_summary(race: Mapping[str, Any]) -> str:
         ("model", f"{race['model']}, {weights['format']}, {_mib(weights['bytes'])}"),
         ("knobs", ", ".join(f"{name}={value}" for name, value in race["knobs"].items())),
         *(("", f"{name}={value} after {time:.1f} s") for time, name, value in race["knob_changes"]),
+        *(("", f"{_pace(pace)} after {time:.1f} s") for time, pace in race["pace_changes"]),
         (
             "tokens",
             f"{race['prompt_tokens']:,} prompt, {race['output_tokens']:,} output"
@@ -73,3 +74,7 @@ def _ms(value: float | None) -> str:
 
 def _latency(spread: Mapping[str, float | None]) -> str:
     return ", ".join(f"{name} {_ms(value)}" for name, value in spread.items()) + " ms"
+
+
+def _pace(pace: float) -> str:
+    return f"held at {pace:g} tokens/s" if pace else "not held"

@@ -48,9 +48,7 @@ class Car:
             state=self.state,
             prompt_tokens=self.prompt_tokens,
             output_tokens=self.done,
-            computed=self.prompt_tokens + self.done,
             pages=self.pages,
-            shared=0,
             hit_tokens=0,
             preemptions=self.preemptions,
             submitted=0.5,
@@ -99,7 +97,7 @@ class Script:
             yield Loading(index, title, "", 0.1)
         yield EngineReady(MODEL)
         rng = Random(self.seed)
-        time, number, peak, empty = 1.0, 0, 0, 0
+        time, number = 1.0, 0
         while any(car.finished is None for car in self.grid):
             steps: list[StepStats] = []
             pieces: dict[str, list[str]] = {}
@@ -108,9 +106,6 @@ class Script:
                 time += rng.choice([0.01, 0.02, 0.03])
                 used = knobs[number // 100 % len(knobs)]
                 steps.append(self._step(rng, number, time, used, pieces))
-                pages = steps[-1].pages
-                if pages.used > peak:
-                    peak, empty = pages.used, pages.empty_slots
             requests = tuple(car.stats() for car in self.grid)
             owners = b"".join(bytes([i]) * r.pages for i, r in enumerate(requests))
             kinds = b"\x02" * len(owners) + b"\x00" * (PAGES - len(owners))
@@ -124,9 +119,6 @@ class Script:
                     requests=requests,
                     page_map=PageMap(kinds, owners.ljust(PAGES, b"\xff")),
                     pages=steps[-1].pages,
-                    pages_peak=peak,
-                    empty_slots_peak=empty,
-                    preemptions=sum(car.preemptions for car in self.grid),
                 ),
                 tuple((id, tuple(text)) for id, text in pieces.items()),
             )

@@ -78,8 +78,8 @@ ends with `<|end|>`. Sample at temperature 0.8.
 
 Intended for the Pitwall race and for measuring inference engines. It knows nothing but these
 races: it is no assistant, and its times and positions are fiction. Cars are written one by one,
-so two cars may claim the same position in a lap. The laps of a safety car are followed only
-roughly: a window's ends are often a lap or more off. Lap counts beyond 78 were never seen.
+so two cars may claim the same position in a lap. A safety car may come or go a lap too
+early or too late (see above). Lap counts beyond 78 were never seen.
 
 License: MIT.
 """

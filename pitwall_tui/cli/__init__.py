@@ -57,7 +57,9 @@ def add_race_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, metavar="T", help="default 0.8")
     parser.add_argument("--model", metavar="DIR", help="Hugging Face folder (default: the chief)")
     parser.add_argument("--kv-memory-mib", type=float, metavar="N", help="default 256")
-    parser.add_argument("--pace", type=float, metavar="N", help="hold at N output tokens/s")
+    parser.add_argument(
+        "--pace", type=float, metavar="N", help="hold at N output tokens/s (0: do not)"
+    )
     parser.add_argument("--knobs", metavar="NAME=VALUE,...", help="see the README for names")
 
 

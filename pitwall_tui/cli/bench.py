@@ -14,7 +14,7 @@ from typing import Any
 from engine.client import EngineClient
 from engine.config import EngineError, Knobs, Request, Sampling
 from engine.messages import Ready, Refusal, Snapshot, Unusable
-from engine.stats import EngineSnapshot, ModelInfo, StepStats
+from engine.stats import EngineSnapshot, ModelInfo, RequestStats, StepStats
 from pitwall_tui.cli.output import check_json_target, say, write_figures
 from pitwall_tui.feed.grid import line_up
 from pitwall_tui.feed.settings import RaceSettings
@@ -134,13 +134,18 @@ def table(figures: Mapping[str, Any]) -> str:
     ]
     lines += [
         f"{row['name']:36}{row['cars']:5}{row['tokens_per_second']:9.1f}"
-        f"{row['decode_tokens_per_second']:9.1f}{row['ttft_ms']:9.1f}"
+        f"{_decode(row):>9}{row['ttft_ms']:9.1f}"
         f"{row['kv_bytes_peak'] / 2**20:8.1f}{row['prefill_tokens']:9.0f}"
         for row in figures["settings"]
     ]
     lines.append("")
     lines += [f"{title:44}{ratio:7.2f} x" for title, ratio in figures["ratios"].items()]
     return "\n".join(lines) + "\n"
+
+
+def _decode(row: Mapping[str, Any]) -> str:
+    rate = row.get("decode_tokens_per_second")
+    return "" if rate is None else f"{rate:.1f}"
 
 
 def _requests(
@@ -167,7 +172,7 @@ def _run(
     last: EngineSnapshot | None = None
     for snapshot in _snapshots(client):
         if {request.id for request in snapshot.requests} != {request.id for request in requests}:
-            continue  # of the run before
+            continue  # an answer that was on its way when the engine was reset
         steps += snapshot.steps
         last = snapshot
         if all(request.finish_reason is not None for request in snapshot.requests):
@@ -179,19 +184,25 @@ def _run(
     first = [
         request.first_token - request.submitted for request in last.requests if request.first_token
     ]
-    # Decoding alone: from the first token of the last car to the end, for one car its TPOT.
-    begun = max(request.first_token or start for request in last.requests)
-    decoded = sum(step.output_tokens for step in steps if step.time > begun)
     return {
         "seconds": seconds,
         "output_tokens": output,
         "tokens_per_second": output / seconds,
-        "decode_tokens_per_second": decoded / max(seconds - (begun - start), 1e-9),
+        **_decoding(last.requests),
         "ttft_ms": 1e3 * sum(first) / len(first),
-        "kv_bytes_peak": last.pages_peak * info.page_bytes,
+        "kv_bytes_peak": max(step.pages.used for step in steps) * info.page_bytes,
         "prefill_tokens": sum(step.prefill_tokens for step in steps),
-        "preemptions": last.preemptions,
+        "preemptions": sum(request.preemptions for request in last.requests),
     }
+
+
+def _decoding(requests: tuple[RequestStats, ...]) -> dict[str, float]:
+    """Tokens/s after the first one; of a car that is alone, for others come and go meanwhile."""
+    if len(requests) > 1:
+        return {}
+    (lone,) = requests
+    seconds = (lone.finished or 0.0) - (lone.first_token or 0.0)
+    return {"decode_tokens_per_second": (lone.output_tokens - 1) / max(seconds, 1e-9)}
 
 
 def _ready(client: EngineClient) -> ModelInfo:

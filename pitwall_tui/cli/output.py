@@ -24,12 +24,12 @@ def write_figures(figures: Mapping[str, Any], table: str, target: str | None) ->
     if target == "-":
         sys.stdout.write(text)
         return
+    sys.stdout.write(table)  # first: a file that cannot be written must not cost the figures
     if target is not None:
         try:
             Path(target).write_text(text, encoding="utf-8")
         except OSError as error:
             raise RaceError(f"--json {target}: {error.strerror}") from None
-    sys.stdout.write(table)
 
 
 def say(line: str) -> None:

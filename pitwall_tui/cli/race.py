@@ -50,11 +50,14 @@ def run(args: argparse.Namespace) -> int:
 
             app = PitWallApp(feed, state)
             app.run()
+            if app.ended is not None:  # it stood on the screen; here it stays
+                _tell(app.ended)
             return app.return_code or 0
         feed.start()
         run_to_flag(feed, state)
-    figures = state.summary()
-    write_figures(figures, print_summary(figures), target)
+        # Before the feed is closed: a recording that cannot be finished costs no figures.
+        figures = state.summary()
+        write_figures(figures, print_summary(figures), target)
     return 0
 
 

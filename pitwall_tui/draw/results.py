@@ -122,22 +122,27 @@ def _totals(totals: tuple[tuple[str, str], ...], cells: int, rows: int) -> list[
     return lines[:rows]
 
 
-def _next(countdown: float | None) -> Row:
-    keys = (
-        Span("n", "knob.key bold", "", "app.next_race"),
-        Span(" next race  ", "dim", "", "app.next_race"),
+def _next(countdown: float | None, replay: bool) -> Row:
+    keys = [
         Span("r", "knob.key bold", "", "app.results"),
         Span(" wall  ", "dim", "", "app.results"),
-    )
+    ]
+    if not replay:
+        keys[:0] = [
+            Span("n", "knob.key bold", "", "app.next_race"),
+            Span(" next race  ", "dim", "", "app.next_race"),
+        ]
     if countdown is None:
-        return keys
+        return tuple(keys)
     return (*keys, Span(f"next race in {max(0.0, countdown):.0f} s", "title bold"))
 
 
-def draw_results(view: RaceView, countdown: float | None, cells: int, height: int) -> Rows:
+def draw_results(
+    view: RaceView, countdown: float | None, cells: int, height: int, replay: bool = False
+) -> Rows:
     """The classification, the race's totals, and seconds until the next race (None: none)."""
     title = f"CLASSIFICATION  {view.title}" if cells >= 100 else "CLASSIFICATION"
-    body: list[Row] = [heading(title, _next(countdown), cells)]
+    body: list[Row] = [heading(title, _next(countdown, replay), cells)]
     if view.results:
         names, gap = _chosen(cells)
         table = _Table(names, " " * gap, view.results[0], _least(view.results))

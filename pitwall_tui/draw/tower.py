@@ -102,7 +102,9 @@ def _gap(cells: int) -> Cell:
 
 def _interval(cells: int) -> Cell:
     def draw(row: _Row) -> Row:
-        return (Span(fit(behind(row.car.interval, cells), cells, "right"), "dim"),)
+        car = row.car
+        text = f"+{car.interval_laps} L" if car.interval_laps else behind(car.interval, cells)
+        return (Span(fit(text, cells, "right"), "dim"),)
 
     return draw
 

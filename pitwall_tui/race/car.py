@@ -100,16 +100,24 @@ class Car:
         """Its place on the lap, 0 to 1, on a circuit whose first two sectors end at `sectors`."""
         return 0.0 if self.finished else line_progress(self.partial, sectors)
 
-    def gap(self, ahead: "Car") -> float | None:
+    def gap(self, ahead: "Car", now: float) -> float | None:
         """Seconds behind `ahead` at the last mark that both have passed; None before any.
 
-        0 where `ahead` was still behind there and has gone past since.
+        0 where `ahead` was still behind there and has gone past since. More where `ahead` has been
+        past this car's next mark for longer: a car that stands falls behind at once.
         """
+        following = len(self.marks)
+        passed = ahead.marks[following] if following < len(ahead.marks) else None
+        least = now - passed if passed is not None else 0.0
         for mark in range(min(len(self.marks), len(ahead.marks)) - 1, -1, -1):
             mine, theirs = self.marks[mark], ahead.marks[mark]
             if mine is not None and theirs is not None:
-                return max(0.0, mine - theirs)
+                return max(least, mine - theirs)
         return None
+
+    def laps_behind(self, ahead: "Car") -> int:
+        """Whole laps between them."""
+        return max(0, len(ahead.marks) - len(self.marks)) // MARKS
 
     def add(self, piece: str, time: float, bests: Bests) -> list[LineDone]:
         """Takes the next piece of its text, committed at `time`; the lines that it completed.

@@ -86,6 +86,7 @@ class Ledger:
         self.first_submission: float | None = None
         self.last_token: float | None = None
         self._last_knobs: Knobs | None = None
+        self.paces: list[tuple[float, float]] = []
 
     def add_step(self, step: StepStats, time: float) -> tuple[tuple[str, str | int], ...]:
         """Books a step that ended at `time`; the (name, value) of knobs that changed with it."""
@@ -126,6 +127,11 @@ class Ledger:
                 account.finished = request.finished + offset
                 account.reason = request.finish_reason
 
+    def note_pace(self, pace: float, time: float) -> None:
+        """Books at what output tokens/s the engine is held at `time`, 0 for not at all."""
+        if pace != (self.paces[-1][1] if self.paces else 0.0):
+            self.paces.append((time, pace))
+
     @property
     def output_tokens(self) -> int:
         return sum(account.output_tokens for account in self.accounts.values())
@@ -162,8 +168,9 @@ class Ledger:
         """The race as the JSON document of `pitwall race --json`; `laps` by request id.
 
         `knobs` are those of the first step; `knob_changes` holds (seconds since the first
-        submission, name, value). A request that has not finished counts as aborted, and latencies
-        that never came are null.
+        submission, name, value), `pace_changes` (seconds, output tokens/s at which the engine was
+        held from then on; 0: not held). A request that has not finished counts as aborted, and
+        latencies that never came are null.
         """
         size = model.page_size if model else 0
         page_bytes = model.page_bytes if model else 0
@@ -179,6 +186,9 @@ class Ledger:
             "knob_changes": [
                 [time - (self.first_submission or 0.0), name, value]
                 for time, name, value in self.knob_changes
+            ],
+            "pace_changes": [
+                [max(0.0, time - (self.first_submission or 0.0)), pace] for time, pace in self.paces
             ],
             "seconds": self.seconds,
             "prompt_tokens": sum(account.prompt_tokens for account in self.accounts.values()),

@@ -63,6 +63,9 @@ def totals(ledger: Ledger, model: ModelInfo | None, red_flags: int) -> tuple[tup
     rows.append(("preemptions", str(ledger.preemptions)))
     if ledger.prefix_hit_percent is not None:
         rows.append(("prefix cache hits", f"{ledger.prefix_hit_percent:.0f} %"))
+    if ledger.paces:
+        paces = " ".join(f"{pace:g}/s" if pace else "free" for _, pace in ledger.paces)
+        rows.append(("pace held", paces))
     if red_flags:
         rows.append(("engine lost", f"{red_flags}x, its absence is not in the seconds"))
     return tuple(rows)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from engine.config import KNOBS, Knobs
 from engine.stats import EngineSnapshot, ModelInfo, PageCounts, PageMap, RequestStats, StepStats
-from pitwall_tui.race.car import MARKS, Bests, Car, LineDone
+from pitwall_tui.race.car import Bests, Car, LineDone
 from pitwall_tui.race.circuits import CIRCUITS
 from pitwall_tui.race.entries import TEAMS
 from pitwall_tui.race.events import (
@@ -93,6 +93,7 @@ class RaceState:
             case RedFlag():
                 self._lost = event.reason
                 self._red_flags += 1
+                self._forget_engine()
                 self._lights = [replace(light, seconds=None) for light in self._lights]
                 self._control(f"red flag: {event.reason}")
             case Refused():
@@ -155,11 +156,19 @@ class RaceState:
         self._quiet_until: dict[Flag, float] = {}
         self._red_flags = 0
 
-    def _replace_engine(self) -> None:
-        self._lost = None
-        self._offset = self._time
+    def _forget_engine(self) -> None:
+        """What a lost engine held is gone; its knobs are what the next one is asked for."""
+        if self._snapshot is not None:
+            self._asked = self._snapshot.knobs
         self._snapshot = self._step = None
         self._requests = {}
+
+    def _replace_engine(self) -> None:
+        """The new engine's clock starts where the lost one's stopped."""
+        self._lost = None
+        self._offset = self._time
+        running = sum(not car.over for car in self._cars.values())
+        self._control(f"the engine is back: {running} cars go on from the tokens they have")
 
     def _progress(self, event: Progress) -> None:
         snapshot = event.snapshot
@@ -174,7 +183,9 @@ class RaceState:
         for request in self._requests.values():
             self._fold_end(request)
         self._window.advance(self._time)
-        self._chart.advance(self._time)
+        if not self.over:  # what the engine does after the flag is not the race's
+            self._chart.advance(self._time)
+        self._ledger.note_pace(snapshot.pace, self._time)
         self._announce_flag()
 
     def _fold_step(self, step: StepStats, pieces: dict[str, Iterator[str]]) -> None:
@@ -271,7 +282,7 @@ class RaceState:
             start = car.start
             timed = bool(car.marks) and not car.retired and index > 0
             request = self._requests.get(start.id)
-            behind = len(cars[0].marks) - len(car.marks)
+            ahead = cars[index - 1]
             views.append(
                 CarView(
                     position=index + 1,
@@ -281,9 +292,10 @@ class RaceState:
                     state=self._state(car),
                     lap=car.lap,
                     fraction=car.progress(sectors),
-                    gap=car.gap(cars[0]) if timed else None,
-                    interval=car.gap(cars[index - 1]) if timed else None,
-                    laps_down=behind // MARKS if timed else 0,
+                    gap=car.gap(cars[0], self._time) if timed else None,
+                    interval=car.gap(ahead, self._time) if timed else None,
+                    laps_down=car.laps_behind(cars[0]) if timed else 0,
+                    interval_laps=car.laps_behind(ahead) if timed else 0,
                     sectors=car.sectors,
                     last_lap=car.last_lap,
                     last_lap_colour=car.last_lap_colour,
@@ -292,12 +304,17 @@ class RaceState:
                     tyre_age=car.tyre_age,
                     stops=car.stops,
                     tokens=self._ledger.accounts[start.id].output_tokens,
-                    tokens_per_second=0.0 if self._paused else self._window.rate(start.id),
+                    tokens_per_second=0.0 if self._still else self._window.rate(start.id),
                     pages=request.pages if request else 0,
                     note=car.note,
                 )
             )
         return tuple(views)
+
+    @property
+    def _still(self) -> bool:
+        """No step is being made: what the last ones did is not what happens now."""
+        return self._paused or self._lost is not None or bool(self._ended)
 
     @property
     def _paused(self) -> bool:
@@ -326,12 +343,13 @@ class RaceState:
 
     def _status(self) -> StatusView:
         flag, reason = self._flag()
-        states = Counter(request.state for request in self._requests.values())
+        requests = () if self._ended else self._requests.values()
+        states = Counter(request.state for request in requests)
         return StatusView(
             flag=flag,
             reason=self._ended or reason,
-            tokens_per_second=0.0 if self._paused else self._window.total_rate,
-            step_ms=self._window.step_ms,
+            tokens_per_second=0.0 if self._still else self._window.total_rate,
+            step_ms=0.0 if self._still else self._window.step_ms,
             running=states["prefill"] + states["decode"],
             waiting=states["waiting"],
             parked=states["parked"],

@@ -20,9 +20,10 @@ class SectorView:
 class CarView:
     """A car as a row of the tower and a dot on the map.
 
-    `gap` and `interval` are seconds of engine time behind the leader and behind the car ahead
-    at the last timing point that this car passed; None where there is none yet. `fraction` is
-    its place on the lap, 0 to 1. `tokens_per_second` is over the last seconds.
+    `gap` and `interval` are seconds of engine time behind the leader and behind the car ahead,
+    at the last timing point or since they passed the next; None where there is none yet.
+    `laps_down` and `interval_laps` are whole laps behind them. `fraction` is its place on the lap,
+    0 to 1. `tokens_per_second` is over the last seconds.
     """
 
     position: int
@@ -35,6 +36,7 @@ class CarView:
     gap: float | None
     interval: float | None
     laps_down: int
+    interval_laps: int
     sectors: tuple[SectorView, SectorView, SectorView]
     last_lap: float | None
     last_lap_colour: SectorColour

@@ -80,7 +80,7 @@ class Results(Panel):
     hz = 2.0
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        return draw_results(frame.live, frame.countdown, cells, height)
+        return draw_results(frame.live, frame.countdown, cells, height, frame.notice.replay)
 
 
 class HelpPage(Panel):

@@ -174,6 +174,13 @@ def test_kv_memory_for_less_than_one_car_is_named(folder: Path) -> None:
     assert "kv_memory_mib" in done.stderr.splitlines()[-1]
 
 
+def test_figures_come_before_a_file_that_cannot_be_written(folder: Path) -> None:
+    done = pitwall(*RACE, "--model", folder, "--json", "/dev/full")
+    assert done.returncode == 2
+    assert done.stdout.startswith("monza, 3 laps, 4 cars")
+    assert "/dev/full" in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_leaves_no_process(folder: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "pitwall_tui.cli", *RACE, "--pace", "20", "--model", folder]

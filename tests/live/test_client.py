@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import engine.client
 from engine.client import EngineClient, EngineLostError
 from engine.config import EngineConfig, Knobs, Request, Sampling
 from engine.core import Engine
@@ -143,16 +144,14 @@ def test_knobs_are_those_of_the_next_step(start: Start) -> None:
     assert max(len(step.tokens) for step in steps) == 1
 
 
-def test_bad_commands_are_refused_and_the_rest_goes_on(start: Start) -> None:
+def test_bad_requests_are_refused_and_the_rest_goes_on(start: Start) -> None:
     client = start()
     until(client, is_ready)
-    client.abort("nobody")
     client.submit((Request("bad", ()), *requests(1)))
     answers = until(client, finished)
     reasons = [answer.reason for answer in answers if isinstance(answer, Refusal)]
-    assert len(reasons) == 2
-    assert "nobody" in reasons[0]
-    assert "empty" in reasons[1]
+    assert len(reasons) == 1
+    assert "empty" in reasons[0]
     assert len(tokens(answers)["0"]) == 30
 
 
@@ -181,7 +180,7 @@ def test_a_killed_engine_is_an_error_that_names_the_signal(start: Start) -> None
     client = start()
     until(client, is_ready)
     os.kill(client.pid, signal.SIGKILL)
-    with pytest.raises(EngineLostError, match="signal 9"):
+    with pytest.raises(EngineLostError, match="killed by SIGKILL"):
         until(client, lambda answer: False)
 
 
@@ -193,6 +192,23 @@ def test_closing_leaves_no_process_even_while_loading(start: Start) -> None:
         client.close()
         client.close()
         assert not alive(client.pid)
+
+
+def test_an_engine_that_still_loads_is_closed_at_once(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.client, "GRACE_SECONDS", 600.0)
+    client = start()
+    client.close()
+    assert not alive(client.pid)
+    assert client._process.returncode == -signal.SIGKILL
+
+
+def test_kv_memory_that_cannot_be_had_is_bad_input(start: Start) -> None:
+    client = start(kv_memory_mib=2**34)
+    told = until(client, lambda answer: isinstance(answer, Unusable))[-1]
+    assert isinstance(told, Unusable)
+    assert "kv_memory_mib" in told.reason
 
 
 def test_an_engine_whose_client_is_gone_ends_by_itself(start: Start) -> None:

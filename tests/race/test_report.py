@@ -46,6 +46,7 @@ def test_the_document_is_the_contract_s(script: Script, events: list[FeedEvent])
         "temperature": 0.8,
         "model": "chief",
         "knobs": Knobs().as_dict(),
+        "pace_changes": [],
         "seconds": pytest.approx(last - 0.5),
         "prompt_tokens": sum(car.prompt_tokens for car in script.grid),
         "output_tokens": tokens,

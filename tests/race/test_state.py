@@ -26,6 +26,7 @@ from pitwall_tui.race.events import (
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.race.timing import Chart, Window
 from pitwall_tui.race.view import RaceView
+from pitwall_tui.report import print_summary
 from tests.scripted import MODEL, Script
 
 KNOBS = (Knobs(), Knobs(kv_cache="off"), Knobs(batching="static", max_batch=4))
@@ -97,15 +98,21 @@ def test_order_gaps_and_intervals_are_those_of_the_marks(seed: int, cut: float) 
     assert [car.position for car in view.cars] == list(range(1, 21))
     order = [str(car.number) for car in view.cars]
     assert view.cars[0].gap is None
+    now = max(event.snapshot.time for event in events if isinstance(event, Progress))
+
+    def seconds_behind(mine: list[float], theirs: list[float]) -> float:
+        since_next = now - theirs[len(mine)] if len(theirs) > len(mine) else 0.0
+        return max(since_next, mine[-1] - theirs[len(mine) - 1])
+
     for ahead, id in pairwise(order):
         car, mine = ids[id], marks.get(id, [])
         if id in out or not mine:
-            assert (car.gap, car.interval, car.laps_down) == (None, None, 0)
+            assert (car.gap, car.interval, car.laps_down, car.interval_laps) == (None, None, 0, 0)
             continue
-        last = len(mine) - 1
-        assert car.gap == pytest.approx(max(0.0, mine[last] - marks[order[0]][last]))
-        assert car.interval == pytest.approx(max(0.0, mine[last] - marks[ahead][last]))
+        assert car.gap == pytest.approx(seconds_behind(mine, marks[order[0]]))
+        assert car.interval == pytest.approx(seconds_behind(mine, marks[ahead]))
         assert car.laps_down == (len(marks[order[0]]) - len(mine)) // 4
+        assert car.interval_laps == (len(marks[ahead]) - len(mine)) // 4
 
 
 @given(seed=st.integers(0, 5))
@@ -185,7 +192,7 @@ LAP = "L01 M01 27.00 28.00 27.00 P01\n"
 
 
 def request(id: str, state: State = "decode", **changes: object) -> RequestStats:
-    stats = RequestStats(id, state, 10, 0, 0, 2, 0, 0, 0, 0.0, None, None, None)
+    stats = RequestStats(id, state, 10, 0, 2, 0, 0, 0.0, None, None, None)
     return replace(stats, **changes)  # type: ignore[arg-type]
 
 
@@ -216,9 +223,6 @@ def progress(
         requests=requests,
         page_map=PageMap(b"\x02\x00", b"\x00\xff"),
         pages=counts,
-        pages_peak=counts.used,
-        empty_slots_peak=counts.empty_slots,
-        preemptions=0,
     )
     return Progress(snapshot, tuple((id, tuple(said)) for id, said in text.items()))
 
@@ -300,6 +304,56 @@ def test_the_race_s_clock_goes_on_over_a_lost_engine() -> None:
     assert view.cars[1].code == "VAR"
     assert view.cars[1].gap == 2.0
     assert dict(view.totals)["engine lost"].startswith("1x")
+
+
+def test_a_lost_engine_makes_nothing_and_its_return_is_told() -> None:
+    said = progress(1.0, {"7": LAP}, (request("7"), request("28")))
+    assert after(said).status.running == 2
+    lost = after(said, RedFlag("killed by SIGKILL"))
+    status = lost.status
+    assert (status.tokens_per_second, status.step_ms, status.running) == (0.0, 0.0, 0)
+    assert (lost.pages.used, lost.knobs) == (0, after(said).knobs)
+    back = after(said, RedFlag("killed by SIGKILL"), EngineReady(MODEL))
+    assert back.radio[-1].text == "the engine is back: 2 cars go on from the tokens they have"
+
+
+def test_nothing_runs_after_the_end_of_a_feed() -> None:
+    said = progress(1.0, {"7": LAP}, (request("7"),))
+    status = after(said, FeedEnded("the recording is over")).status
+    assert (status.tokens_per_second, status.step_ms, status.running) == (0.0, 0.0, 0)
+
+
+def test_the_chart_ends_with_the_race() -> None:
+    ends = tuple(request(id, "finished", finish_reason="stop", finished=2.0) for id in ("7", "28"))
+    last = progress(2.0, {"7": LAP, "28": LAP}, ends)
+    idle = replace(last, snapshot=replace(last.snapshot, time=60.0, steps=()), text=())
+    assert after(last).status.flag == "chequered"
+    assert after(last, idle).chart == after(last).chart
+
+
+def test_a_held_pace_is_in_the_totals_and_the_figures() -> None:
+    said = progress(1.0, {"7": LAP}, (request("7"),))
+    held = replace(said, snapshot=replace(said.snapshot, time=2.0, steps=(), pace=60.0), text=())
+    free = replace(held, snapshot=replace(held.snapshot, time=3.0, pace=0.0))
+    assert "pace held" not in dict(after(said).totals)
+    assert dict(after(said, held, free).totals)["pace held"] == "60/s free"
+    figures = folded((RACE, EngineReady(MODEL), said, held, free)).summary()
+    assert figures["pace_changes"] == [[2.0, 60.0], [3.0, 0.0]]
+    table = print_summary(figures)
+    assert "held at 60 tokens/s after 2.0 s" in table
+    assert "not held after 3.0 s" in table
+
+
+def test_a_car_that_stands_falls_behind_at_once() -> None:
+    lap = LAP.replace("01 M01", "02 M02")
+    view = after(
+        progress(1.0, {"7": LAP}),
+        progress(1.5, {"28": LAP}),
+        progress(2.0, {"7": lap}),
+        progress(9.0, {}),
+    )
+    assert (view.cars[1].code, view.cars[1].gap, view.cars[1].interval) == ("VAR", 7.0, 7.0)
+    assert (view.cars[1].laps_down, view.cars[1].interval_laps) == (1, 1)
 
 
 def test_an_engine_that_says_again_that_it_is_ready_keeps_its_clock() -> None:

@@ -218,20 +218,25 @@ async def test_the_shot_key_saves_a_picture(
     monkeypatch.chdir(tmp_path)
     app = build()
     async with running(app) as pilot:
-        await pilot.press("s")
-    picture = tmp_path / "pitwall-monza-lap18.svg"
-    assert "KES" in picture.read_text(encoding="utf-8")
+        await pilot.press("s", "s")
+    for name in ("pitwall-monza-lap18.svg", "pitwall-monza-lap18-2.svg"):
+        assert "KES" in (tmp_path / name).read_text(encoding="utf-8")
 
 
 async def test_a_shot_that_cannot_be_saved_is_no_crash(
     build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "pitwall-monza-lap18.svg").mkdir()
     app = build()
+
+    def full(name: str) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(app, "save_screenshot", full)
     async with running(app) as pilot:
         await pilot.press("s")
         assert app.is_running
+        assert "No space left" in "".join(n.message for n in app._notifications)
 
 
 @pytest.mark.parametrize("key", ["escape", "question_mark", "q"])
@@ -363,6 +368,41 @@ async def test_the_end_of_a_feed_is_said_and_the_screen_stays() -> None:
         feed.events.append(FeedEnded("the recording is over"))
         await step(app, pilot)
         assert "the recording is over" in text_of(app, StatusLine)
+        assert app.ended == FeedEnded("the recording is over")
+
+
+async def test_the_countdown_waits_while_the_engine_is_paused() -> None:
+    clock, feed, state = Clock(), FakeFeed(), StillState(views.finished())
+    app = PitWallApp(feed, state, clock=clock, fps=0)
+    async with running(app, (120, 40)) as pilot:
+        await step(app, pilot)
+        state.at = replace(state.at, status=replace(state.at.status, paused=True))
+        await step(app, pilot)
+        clock.now += 10 * INTERVAL
+        await step(app, pilot)
+        assert "next race in 12 s" in text_of(app, Results)
+        state.at = views.finished()
+        clock.now += INTERVAL
+        await step(app, pilot)
+        assert kinds(feed.commands) == ["start", "next"]
+
+
+@pytest.mark.parametrize("key", ["n", "p"])
+async def test_before_the_first_race_there_is_nothing_to_leave_or_to_pause(key: str) -> None:
+    feed = FakeFeed()
+    app = PitWallApp(feed, RaceState("live cpu"), clock=Clock(), fps=0)
+    async with running(app) as pilot:
+        await pilot.press(key)
+        assert kinds(feed.commands) == ["start"]
+        assert [n.message for n in app._notifications] == ["the engine is not up yet"]
+
+
+async def test_messages_do_not_pile_up(build: Build) -> None:
+    app = build()
+    async with running(app) as pilot:
+        feed_of(app).events += [Refused(f"car {number} is refused") for number in range(20)]
+        await step(app, pilot)
+        assert [n.message for n in app._notifications] == ["car 0 is refused (and 19 more)"]
 
 
 # Sizes
@@ -444,12 +484,13 @@ async def test_the_feed_starts_after_the_first_frame(build: Build) -> None:
     assert shown == [True]
 
 
-@pytest.mark.parametrize("key", ["q", "ctrl+q", "ctrl+c"])
-async def test_leaving_closes_the_feed_once(key: str, build: Build) -> None:
+@pytest.mark.parametrize(("key", "status"), [("q", 0), ("ctrl+q", 0), ("ctrl+c", 130)])
+async def test_leaving_closes_the_feed_once(key: str, status: int, build: Build) -> None:
     app = build()
     async with running(app) as pilot:
         await pilot.press(key)
     assert kinds(feed_of(app).commands) == ["start", "close"]
+    assert app.return_code == status
 
 
 def test_a_crash_closes_the_feed_once(

@@ -87,6 +87,7 @@ def car(index: int, **changes: object) -> CarView:
         gap=None if index == 0 else 0.732 * index + 0.041 * index * index,
         interval=None if index == 0 else 0.691 + 0.083 * index,
         laps_down=0 if index < 17 else 1,
+        interval_laps=1 if index == 17 else 0,
         sectors=(sectors[0], sectors[1], sectors[2]),
         last_lap=84.21 + index * 0.137,
         last_lap_colour=COLOURS[index % 6],
@@ -280,6 +281,7 @@ def loading() -> RaceView:
     """Three of the five lights are lit."""
     grid = tuple(
         car(index, state="grid", lap=1, fraction=0.0, gap=None, interval=None, laps_down=0,
+            interval_laps=0,
             sectors=(SectorView("", "none"),) * 3, last_lap=None, best_lap=None, tyre_age=0,
             stops=0, tokens=0, tokens_per_second=0.0, pages=0)
         for index in range(20)
