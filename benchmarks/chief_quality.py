@@ -104,7 +104,7 @@ def assess(
         "lines": lines,
         "lines_parsed_percent": 100 * parsed / lines,
         # Lap, tyre age and compound; whether SC stands on the briefing's laps is counted apart.
-        "lines_legal_percent": 100 * (legal + unsafe) / lines,
+        "lines_legal_but_for_safety_mark_percent": 100 * (legal + unsafe) / lines,
         "safety_car_mark_right_percent": 100 * (lines - unsafe) / lines,
         "races_ended_percent": 100 * ended / len(prompts),
         "two_compounds_percent": 100 * compounds / len(prompts),

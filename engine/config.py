@@ -58,8 +58,10 @@ KNOBS: tuple[Knob, ...] = (
     Knob("max_batch", 20, low=1, help="most requests running at once"),
     Knob("static_batch", 4, low=1, help="size of a static batch"),
     Knob("prefill_chunk", 256, low=0, help="prefill tokens a step, 0 for whole prompts"),
+    Knob("weights", "fp32", ("fp32", "bf16", "int8", "int4"), help="how weights are held"),
+    Knob("kernels", "native", ("native", "torch"), help="our own kernels, or torch's"),
 )
-PLANNED = ("weights", "kv_dtype", "speculation", "draft_length", "kernels")
+PLANNED = ("kv_dtype", "speculation", "draft_length")
 _BY_NAME = {knob.name: knob for knob in KNOBS}
 
 
@@ -77,6 +79,8 @@ class Knobs:
     max_batch: int = 20
     static_batch: int = 4
     prefill_chunk: int = 256
+    weights: str = "fp32"
+    kernels: str = "native"
 
     def __post_init__(self) -> None:
         for knob in KNOBS:

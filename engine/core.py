@@ -3,16 +3,19 @@
 import time
 from collections.abc import Callable
 from collections.abc import Sequence as Tokens
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from engine.bandwidth import read_bandwidth
 from engine.config import EngineConfig, EngineError, Knobs, Request, RequestError, Sampling
-from engine.model import Model
+from engine.formats import Formats
+from engine.kvcache import KVCache
 from engine.pages import InvariantError, PagePool, pages_for
 from engine.plan import Row, StepPlan, StepResult
 from engine.planner import Planner
-from engine.runner import KVCache, Runner
+from engine.runner import Runner, passes
 from engine.sequence import Sequence
 from engine.stats import (
     PAGE_CACHED,
@@ -34,20 +37,6 @@ from engine.stats import (
 WARM_BATCH = 32
 
 
-def load_model(config: EngineConfig) -> Model:
-    """Weights onto the device. Raises ModelError, or EngineError for a bad device."""
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    try:
-        device = torch.device(config.device)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise EngineError(f"device {config.device!r} cannot be used: {reason}") from None
-    dtype = getattr(torch, config.dtype)
-    return Model.load(Path(config.model), dtype, device, config.max_context)
-
-
 class Engine:
     """Serves requests in steps. One thread owns it; nothing here waits for anybody.
 
@@ -56,29 +45,33 @@ class Engine:
 
     def __init__(
         self,
-        model: Model,
+        formats: Formats,
         config: EngineConfig,
         knobs: Knobs,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
-        self._model = model
+        self._formats = formats
         self._clock = clock
-        self._knobs = knobs
-        page_bytes = KVCache.page_bytes(model, config.page_size)
+        self._knobs = formats.effective(knobs)
+        self._weights = self._knobs.weights
+        self._read_gbs = 0.0
+        self._page_bytes = page_bytes = KVCache.page_bytes(
+            formats.spec, config.page_size, formats.dtype
+        )
         total = int(config.kv_memory_mib * 2**20) // page_bytes
         if total < 1:
             raise EngineError(
                 f"kv_memory_mib {config.kv_memory_mib:g} holds no page of {page_bytes} bytes"
             )
         try:
-            self._cache = KVCache(model, total, config.page_size)
+            self._cache = self._make_cache(total)
         except RuntimeError as error:  # torch has no name of its own for it on a CPU
             reason = str(error).splitlines()[0]
             raise EngineError(
                 f"kv_memory_mib {config.kv_memory_mib:g} cannot be had: {reason}"
             ) from None
-        self._runner = Runner(model, self._cache)
+        self._runner = Runner(self._cache)
         self._pool = PagePool(total)
         self._planner = Planner(self._pool, config.page_size)
         self._sequences: dict[str, Sequence] = {}
@@ -94,7 +87,12 @@ class Engine:
         clock: Callable[[], float] = time.monotonic,
     ) -> "Engine":
         """Load a Hugging Face folder. Raises ModelError, or EngineError for a bad device."""
-        return cls(load_model(config), config, knobs or Knobs(), clock)
+        knobs = knobs or Knobs()
+        return cls(Formats(config, knobs), config, knobs, clock)
+
+    def _make_cache(self, pages: int) -> KVCache:
+        formats = self._formats
+        return KVCache(formats.spec, pages, self.config.page_size, formats.dtype, formats.device)
 
     # Requests
 
@@ -105,12 +103,13 @@ class Engine:
             raise RequestError(f"request {request.id!r} is already being served")
         try:
             self._check_tokens((*request.prompt, *request.output))
-            request.sampling.check(self._model.spec.vocab_size)
+            request.sampling.check(self._formats.spec.vocab_size)
         except RequestError as error:
             raise RequestError(f"request {request.id!r}: {error}") from None
         if not request.prompt:
             raise RequestError(f"request {request.id!r}: the prompt is empty")
         self._check_size(request)
+        self._ended = [ended for ended in self._ended if ended[0] != request.id]
         sequence = Sequence(request, self._clock())
         self._sequences[request.id] = sequence
         reason = self._end_of(sequence)
@@ -121,17 +120,17 @@ class Engine:
             self._ended.append((request.id, reason))
 
     def _check_tokens(self, tokens: Tokens[int]) -> None:
-        vocab = self._model.spec.vocab_size
+        vocab = self._formats.spec.vocab_size
         for token in tokens:
             if not 0 <= token < vocab:
                 raise RequestError(f"token {token} is outside the vocabulary of {vocab}")
 
     def _check_size(self, request: Request) -> None:
-        if request.max_length > self._model.max_context:
+        if request.max_length > self._formats.max_context:
             raise RequestError(
                 f"request {request.id!r}: {len(request.prompt)} prompt tokens and "
                 f"{request.sampling.max_tokens} new ones exceed the context of "
-                f"{self._model.max_context}"
+                f"{self._formats.max_context}"
             )
         need = pages_for(request.max_length, self.config.page_size)
         if need > self._pool.total:
@@ -152,6 +151,7 @@ class Engine:
         if self._known(id).finish_reason is None:
             raise RequestError(f"request {id!r} is still being served")
         del self._sequences[id]
+        self._ended = [ended for ended in self._ended if ended[0] != id]
 
     def reset(self) -> None:
         """Abort and forget every request and every published prefix."""
@@ -186,17 +186,36 @@ class Engine:
         return self._knobs
 
     def set_knobs(self, knobs: Knobs) -> None:
-        """Takes effect at the start of the next step."""
-        self._knobs = knobs
+        """Takes effect at the start of the next step, which builds what they need and is not there.
+
+        Native kernels that cannot be had here are torch ones.
+        """
+        self._knobs = self.effective(knobs)
+
+    def effective(self, knobs: Knobs) -> Knobs:
+        """The knobs as they can be had on this machine."""
+        return self._formats.effective(knobs)
+
+    def prepared(self, knobs: Knobs) -> bool:
+        """Whether a step with these knobs has to build nothing."""
+        return self._formats.ready(self.effective(knobs))
+
+    def prepare(self, knobs: Knobs) -> None:
+        """Build what a step with these knobs needs; in any thread, while steps are run."""
+        self._formats.prepare(self.effective(knobs))
 
     def step(self) -> StepStats:
         """Plan, run, commit. Without work it does nothing and says so."""
+        decoder = self._formats.get(self._knobs)
         start = time.perf_counter()
+        if self._knobs.weights != self._weights:
+            self._weights = self._knobs.weights
+            self._planner.taint()
         plan = self._planner.plan(self._knobs)
         if self.has_work and not plan.rows:
             raise InvariantError("there is work, but the plan runs none of it")
         planned = time.perf_counter()
-        result = self._runner.run(plan) if plan.rows else StepResult((), 0.0, 0.0)
+        result = self._runner.run(decoder, plan) if plan.rows else StepResult((), 0.0, 0.0)
         ran = time.perf_counter()
         now = self._clock()
         for row in plan.rows:
@@ -222,6 +241,8 @@ class Engine:
             prefix_queries=plan.prefix_queries,
             prefix_hits=plan.prefix_hits,
             pages=counts,
+            weight_bytes=decoder.read_bytes * passes(plan.rows),
+            kv_bytes=sum(row.end for row in plan.rows) * self._page_bytes // self.config.page_size,
             ms=StepTimes(
                 plan=(planned - start) * 1e3,
                 forward=result.forward_ms,
@@ -259,7 +280,7 @@ class Engine:
         if not sequence.output_length:
             return None
         sampling, token = sequence.request.sampling, sequence.tokens[-1]
-        ends = not sampling.ignore_eos and token in self._model.spec.eos_token_ids
+        ends = not sampling.ignore_eos and token in self._formats.spec.eos_token_ids
         if ends or token in sampling.stop_token_ids:
             return "stop"
         if sequence.output_length >= sampling.max_tokens:
@@ -273,36 +294,39 @@ class Engine:
         sequence.finished = self._clock() if now is None else now
 
     def warm_up(self) -> None:
-        """Run the usual batch sizes once, so that no step of a race pays for building kernels."""
+        """Run the usual batch sizes once, so that no step of a race pays for building kernels, and
+        measure how fast this machine reads its memory."""
+        self._read_gbs = read_bandwidth(self._formats.device)
         # As many as can run: each holds a page at least.
         most = min(self._knobs.max_batch, self._pool.total, WARM_BATCH)
-        size = min(self.config.page_size, self._model.max_context - 1)
-        runner = Runner(self._model, KVCache(self._model, 2 * most, self.config.page_size))
+        size = min(self.config.page_size, self._formats.max_context - 1)
+        decoder, runner = self._formats.get(self._knobs), Runner(self._make_cache(2 * most))
         rows = [Row(str(i), 0, (0,) * size, (i,), None) for i in range(most)]
-        runner.run(StepPlan(self._knobs, tuple(rows), (), (), "", 0, 0))
+        runner.run(decoder, StepPlan(self._knobs, tuple(rows), (), (), "", 0, 0))
         for count in range(1, len(rows) + 1):
             batch = [
                 Row(row.id, size, (0,), (*row.pages, row.pages[0] + len(rows)), Sampling())
                 for row in rows[:count]
             ]
-            runner.run(StepPlan(self._knobs, tuple(batch), (), (), "", 0, 0))
+            runner.run(decoder, StepPlan(self._knobs, tuple(batch), (), (), "", 0, 0))
 
     # Looking in
 
     def logits(self, tokens: Tokens[int]) -> torch.Tensor:
-        """float32 [len(tokens), vocab]: logits after each of these tokens, on their own.
+        """float32 [len(tokens), vocab]: logits after each of these tokens, on their own, by the
+        fp32 model.
 
         Raises RequestError for an empty or too long list or a token outside the vocabulary.
         """
-        if not 0 < len(tokens) <= self._model.max_context:
-            raise RequestError(f"{len(tokens)} tokens are not 1 to {self._model.max_context}")
+        if not 0 < len(tokens) <= self._formats.max_context:
+            raise RequestError(f"{len(tokens)} tokens are not 1 to {self._formats.max_context}")
         self._check_tokens(tokens)
         pages = pages_for(len(tokens), self.config.page_size)
-        cache = KVCache(self._model, pages, self.config.page_size)
+        decoder = self._formats.get(replace(self._knobs, weights="fp32"))
         row = Row("logits", 0, tuple(tokens), tuple(range(pages)), None)
         with torch.inference_mode():
-            hidden = Runner(self._model, cache).forward([row])
-            return self._model.logits(hidden).to(torch.float32)
+            logits = decoder.run(self._make_cache(pages), [row], range(len(tokens)))
+        return logits.to(torch.float32)
 
     def check(self) -> None:
         """Raises InvariantError where queues, page tables or the prefix index contradict."""
@@ -313,33 +337,45 @@ class Engine:
         """What is loaded."""
         return ModelInfo(
             name=Path(self.config.model).name,
-            parameters=self._model.parameters,
-            layers=self._model.spec.layers,
-            vocab_size=self._model.spec.vocab_size,
-            weights_format="fp32" if self._model.dtype == torch.float32 else "fp64",
-            weights_bytes=self._model.weights_bytes,
+            parameters=self._formats.parameters,
+            layers=self._formats.spec.layers,
+            vocab_size=self._formats.spec.vocab_size,
+            weights_format=self._knobs.weights,
+            weights_bytes=self._formats.get(self._knobs).nbytes,
             page_size=self.config.page_size,
-            page_bytes=KVCache.page_bytes(self._model, self.config.page_size),
+            page_bytes=self._page_bytes,
             pages_total=self._pool.total,
-            max_context=self._model.max_context,
-            device=str(self._model.device),
+            max_context=self._formats.max_context,
+            device=str(self._formats.device),
             threads=torch.get_num_threads(),
+            read_gbs=self._read_gbs,
+            why_torch=self._formats.why_torch,
         )
 
     def snapshot(
-        self, steps: tuple[StepStats, ...], now: float, paused: bool = False, pace: float = 0.0
+        self,
+        steps: tuple[StepStats, ...],
+        now: float,
+        paused: bool = False,
+        pace: float = 0.0,
+        asked: Knobs | None = None,
     ) -> EngineSnapshot:
-        """All there is to see between two steps; `steps` are those since the snapshot before."""
+        """All there is to see between two steps; `steps` are those since the snapshot before.
+
+        `asked` are knobs that have been asked for and wait for something to be built.
+        """
         sequences = list(self._sequences.values())
         return EngineSnapshot(
             time=now,
-            knobs=self._knobs,
+            knobs=self.effective(asked or self._knobs),
             paused=paused,
             pace=pace,
             steps=steps,
             requests=tuple(self._request_stats(sequence) for sequence in sequences),
             page_map=self._page_map(sequences),
             pages=self._page_counts(),
+            weights_bytes=self._formats.get(self._knobs).nbytes,
+            weights_held=self._formats.nbytes,
         )
 
     def _request_stats(self, sequence: Sequence) -> RequestStats:

@@ -73,7 +73,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Request `id` was not taken; `reason` says why."""
+    """Request `id` was not taken, or "" where it was knobs; `reason` says why."""
 
     id: str
     reason: str

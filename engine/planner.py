@@ -65,6 +65,14 @@ class Planner:
         """Throw its keys and values away; it keeps its place."""
         self._release(sequence)
 
+    def taint(self) -> None:
+        """Other weights serve from here: running requests go on with the keys and values that they
+        have, but nobody else is given any of them."""
+        self.pool.forget_published()
+        for sequence in self.running:
+            sequence.tainted |= sequence.computed > 0
+            sequence.published = 0
+
     # Who may run
 
     def _active(self, knobs: Knobs) -> list[Sequence]:
@@ -152,6 +160,7 @@ class Planner:
         sequence.pages = []
         sequence.computed = 0
         sequence.published = 0
+        sequence.tainted = False
 
     # Admission
 

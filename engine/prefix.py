@@ -14,11 +14,11 @@ class PrefixIndex(Protocol):
         ...
 
     def publish(self, sequence: Sequence) -> None:
-        """Let others find its pages that are full and computed."""
+        """Let others find its pages that are full and computed, by the present weights alone."""
         ...
 
     def unwritten(self, sequence: Sequence) -> list[PrefixKey]:
-        """Keys of the full pages that it has yet to compute."""
+        """Keys of the full pages that it has yet to compute and will publish."""
         ...
 
 
@@ -42,13 +42,15 @@ class PrefixCache:
 
     def publish(self, sequence: Sequence) -> None:
         full = sequence.computed // self._page_size
-        if full > sequence.published:
+        if full > sequence.published and not sequence.tainted:
             keys = sequence.keys(self._page_size, full)
             for index in range(sequence.published, full):
                 self._pool.publish(sequence.pages[index], keys[index])
             sequence.published = full
 
     def unwritten(self, sequence: Sequence) -> list[PrefixKey]:
+        if sequence.tainted:
+            return []  # nobody will find them
         full = len(sequence.tokens) // self._page_size
         return sequence.keys(self._page_size, full)[sequence.computed // self._page_size :]
 

@@ -24,6 +24,7 @@ class Sequence:
         "request",
         "state",
         "submitted",
+        "tainted",
         "tokens",
     )
 
@@ -33,6 +34,8 @@ class Sequence:
         self.computed = 0
         self.pages: list[int] = []
         self.published = 0
+        # Some of its keys and values were computed by other weights than now serve.
+        self.tainted = False
         self.state: State = "waiting"
         self.hit_tokens = 0
         self.preemptions = 0

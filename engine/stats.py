@@ -48,6 +48,9 @@ class StepTimes:
 class StepStats:
     """What one step did. `knobs` are those the plan used.
 
+    `weight_bytes` and `kv_bytes` are what its forward had to read at least: the weights once a
+    pass, the keys and values of each row's context once.
+
     `tokens` holds (request id, output tokens committed) and is in batch order; `preempted`
     holds (request id, tokens whose keys and values were thrown away); `finished` holds
     (request id, reason); `held` says in words why a waiting request was not admitted.
@@ -68,6 +71,8 @@ class StepStats:
     prefix_queries: int = 0
     prefix_hits: int = 0
     pages: PageCounts = PageCounts(0, 0, 0, 0, 0, 0)
+    weight_bytes: int = 0
+    kv_bytes: int = 0
     ms: StepTimes = StepTimes(0, 0, 0, 0)
 
     @property
@@ -114,7 +119,11 @@ class PageMap:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What was loaded: bytes are those of the tensors' storages."""
+    """What was loaded: bytes are those of the tensors' storages.
+
+    `read_gbs` is this machine's memory, read by all threads, in 10^9 bytes a second as measured;
+    `why_torch` says why there are no native kernels here, "" where there are.
+    """
 
     name: str
     parameters: int
@@ -128,11 +137,17 @@ class ModelInfo:
     max_context: int
     device: str
     threads: int
+    read_gbs: float
+    why_torch: str
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSnapshot:
-    """The engine between two steps, and each step since the snapshot before."""
+    """The engine between two steps, and each step since the snapshot before.
+
+    `knobs` are those asked for; `weights_bytes` those of the format that serves, `weights_held`
+    those of all formats that have been built.
+    """
 
     time: float
     knobs: Knobs
@@ -142,3 +157,5 @@ class EngineSnapshot:
     requests: tuple[RequestStats, ...]
     page_map: PageMap
     pages: PageCounts
+    weights_bytes: int
+    weights_held: int

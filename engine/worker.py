@@ -9,8 +9,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from engine.config import EngineConfig, EngineError, Knobs, RequestError
@@ -30,10 +32,14 @@ from engine.messages import (
     Submit,
     Unusable,
 )
-from engine.stats import StepStats
+from engine.stats import EngineSnapshot, StepStats
 
 if TYPE_CHECKING:
     from engine.core import Engine
+
+
+# Between two looks whether a format is built, where nothing else is to be done.
+BUILD_POLL_SECONDS = 0.05
 
 
 class PausableClock:
@@ -66,10 +72,14 @@ class Worker:
         self._pace = 0.0
         self._due = 0.0
         self._open = True
+        self._asked = engine.knobs
+        self._building: Thread | None = None
+        self._failed = ""
 
     def serve(self) -> None:
         """Until the client closes or is gone."""
         while self._open:
+            self._use_what_is_built()
             wait = self._wait()
             if self._connection.poll(wait):
                 self._obey(self._connection.recv())
@@ -84,7 +94,7 @@ class Worker:
     def _wait(self) -> float | None:
         """Seconds for which there is nothing to do but listen; None for as long as it takes."""
         if self._paused or not self._engine.has_work:
-            return None
+            return BUILD_POLL_SECONDS if self._building else None
         return max(0.0, self._due - self._clock()) if self._pace else 0.0
 
     def _obey(self, command: Command) -> None:
@@ -98,20 +108,54 @@ class Worker:
             case Reset():
                 self._engine.reset()
                 self._steps.clear()
+                self._due = self._clock()
             case SetKnobs(knobs):
-                self._engine.set_knobs(knobs)
+                self._asked = knobs
             case Pause(paused):
                 self._paused = paused
                 self._clock.pause(paused)
             case Pace(rate):
+                # What is left of a wait grows or shrinks with it; asking again changes nothing.
+                now = self._clock()
+                left = max(0.0, self._due - now)
+                self._due = now + (left * self._pace / rate if rate else 0.0)
                 self._pace = rate
-                self._due = self._clock()
             case Pull():
                 steps, self._steps = tuple(self._steps), []
-                now = self._clock()
-                self._send(Snapshot(self._engine.snapshot(steps, now, self._paused, self._pace)))
+                self._send(Snapshot(self._snapshot(steps)))
             case Close():
                 self._open = False
+
+    def _use_what_is_built(self) -> None:
+        """Bring the engine to the knobs asked for; formats that are not there are built beside it.
+
+        The race goes on meanwhile, with all other knobs as they were asked for.
+        """
+        engine, asked = self._engine, self._asked
+        if self._building is not None and not self._building.is_alive():
+            self._building = None
+            if self._failed:
+                self._send(Refusal("", self._failed))
+                self._failed = ""
+                self._asked = asked = engine.knobs
+        if engine.prepared(asked):
+            engine.set_knobs(asked)
+            return
+        served = engine.knobs
+        engine.set_knobs(replace(asked, weights=served.weights, kernels=served.kernels))
+        if self._building is None:
+            self._building = Thread(target=self._build, args=(asked,), daemon=True)
+            self._building.start()
+
+    def _build(self, knobs: Knobs) -> None:
+        try:
+            self._engine.prepare(knobs)
+        except (EngineError, MemoryError, RuntimeError) as error:
+            self._failed = f"weights {knobs.weights}: {error}"
+
+    def _snapshot(self, steps: tuple[StepStats, ...]) -> EngineSnapshot:
+        now = self._clock()
+        return self._engine.snapshot(steps, now, self._paused, self._pace, self._asked)
 
     def _send(self, answer: Answer) -> None:
         self._connection.send(answer)
@@ -128,13 +172,14 @@ def _phase(connection: Connection, index: int, detail: str) -> Iterator[None]:
 def load(connection: Connection, config: EngineConfig, knobs: Knobs) -> "Worker":
     """Load step by step, telling the client of each. Raises EngineError."""
     with _phase(connection, 0, "importing torch"):
-        from engine.core import Engine, load_model
+        from engine.core import Engine
+        from engine.formats import Formats
     with _phase(connection, 1, f"reading {Path(config.model).name}"):
-        model = load_model(config)
+        formats = Formats(config, knobs)
     clock = PausableClock()
     clock.pause(True)  # it starts when the engine is ready
     with _phase(connection, 2, f"{config.kv_memory_mib:g} MiB in pages of {config.page_size}"):
-        engine = Engine(model, config, knobs, clock)
+        engine = Engine(formats, config, knobs, clock)
     with _phase(connection, 3, "first passes through every layer"):
         engine.warm_up()
     clock.pause(False)

@@ -90,6 +90,8 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._stopped = False
         self._asked: Knobs | None = None
         self._asked_pace: float | None = None
+        self._asked_pause: bool | None = None
+        self._interrupted = False
         self._over = False
         self._next_at: float | None = None
         self._counted_at = 0.0
@@ -132,15 +134,18 @@ class PitWallApp(App[None], inherit_bindings=False):
         self.state.apply(event)
         if isinstance(event, FeedEnded):
             self.ended = event
+            if self.feed.live and not self._frame.live.cars:
+                self.exit()  # there is no race to look at; the command line says why
         if isinstance(event, Refused):
-            self._asked = self._asked_pace = None
+            self._asked = None
         return (event.reason,) if isinstance(event, Refused | RecordingStopped) else ()
 
     def _make_frame(self) -> Frame:
         now = self.clock()
         live = self._with_asked(self.state.view(now))
         if self._stopped:
-            live = replace(live, status=replace(live.status, paused=True))
+            still = replace(live.status, paused=True, tokens_per_second=0.0, step_ms=0.0)
+            live = replace(live, status=still)
         active = {"pause"} if live.status.paused else set()
         if self._held is not None:
             active.add("freeze")
@@ -159,6 +164,8 @@ class PitWallApp(App[None], inherit_bindings=False):
         """The view with knobs marked that have been asked for, but not yet used by a plan."""
         if self._asked_pace == view.status.pace:
             self._asked_pace = None
+        if self._asked_pause == view.status.paused:
+            self._asked_pause = None
         if self._asked is None or not view.knobs:
             return view
         asked = {name: str(value) for name, value in self._asked.as_dict().items()}
@@ -210,12 +217,15 @@ class PitWallApp(App[None], inherit_bindings=False):
     # Life
 
     def on_ready(self) -> None:
-        if not self.is_headless:
-            loop = asyncio.get_running_loop()
-            for number in _SIGNALS:
-                with suppress(NotImplementedError, RuntimeError, ValueError):
-                    loop.add_signal_handler(number, self.exit, None, _INTERRUPTED)
         self.call_after_refresh(self._start)
+        if self._interrupted:
+            self.action_interrupt()
+
+    def _on_signal(self) -> None:
+        """At any moment: one that comes before the app is up is answered when it is."""
+        self._interrupted = True
+        if self.is_running:
+            self.action_interrupt()
 
     def _start(self) -> None:
         self.feed.start()
@@ -230,9 +240,14 @@ class PitWallApp(App[None], inherit_bindings=False):
         if self._cadence.due(lateness):
             self.tick()
 
-    async def run_async(self, *args: Any, **kwargs: Any) -> None:
+    async def run_async(self, *args: Any, headless: bool = False, **kwargs: Any) -> None:
+        if not headless:
+            loop = asyncio.get_running_loop()
+            for number in _SIGNALS:
+                with suppress(NotImplementedError, RuntimeError, ValueError):
+                    loop.add_signal_handler(number, self._on_signal)
         try:
-            return await super().run_async(*args, **kwargs)
+            return await super().run_async(*args, headless=headless, **kwargs)
         finally:
             self._close_feed()
 
@@ -272,7 +287,8 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     def _engine_is_up(self) -> bool:
         """Whether there is an engine to speak to; where there is none yet, that is said."""
-        up = not self.feed.live or bool(self._frame.live.cars)
+        view = self._frame.live
+        up = not self.feed.live or (bool(view.cars) and view.status.flag != "red")
         if not up:
             self._say("the engine is not up yet", "warning")
         return up
@@ -300,10 +316,14 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     def action_pause(self) -> None:
         """Pause the engine between two steps, or the playing of a recording."""
-        if not self._engine_is_up():
+        if not self._frame.live.cars and not self._engine_is_up():
             return
-        paused = not self._frame.live.status.paused
-        self._stopped = paused and not self.feed.live
+        if self.feed.live:
+            status = self._frame.live.status
+            now = status.paused if self._asked_pause is None else self._asked_pause
+            self._asked_pause = paused = not now
+        else:
+            self._stopped = paused = not self._stopped
         self.feed.set_paused(paused)
 
     def action_freeze(self) -> None:

@@ -63,6 +63,8 @@ KNOB_KEYS: tuple[KnobKeys, ...] = (
     KnobKeys("max_batch", "5", "max", _BATCHES, "left_square_bracket", "right_square_bracket"),
     KnobKeys("static_batch", "6", "static", ("1", "2", "4", "8", "12", "16", "20")),
     KnobKeys("prefill_chunk", "7", "chunk", ("0", "32", "64", "128", "256", "512", "1024")),
+    KnobKeys("weights", "8", "", ("fp32", "bf16", "int8", "int4")),
+    KnobKeys("kernels", "9", "", ("native", "torch")),
 )
 KNOB_KEY: dict[str, KnobKeys] = {keys.name: keys for keys in KNOB_KEYS}
 DEFAULTS: dict[str, str] = {knob.name: str(knob.default) for knob in KNOBS}

@@ -4,27 +4,37 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pitwall_tui.race.errors import RaceError
-from pitwall_tui.race.events import FeedEvent, RaceStarted
+from pitwall_tui.race.events import FeedEnded, FeedEvent, RaceStarted
 from pitwall_tui.race.state import RaceState
 
 
-def summary(events: Iterable[FeedEvent]) -> dict[str, object]:
-    """The figures of the last race that was run to its end, or of the last race where none was.
+def summary(events: Iterable[FeedEvent]) -> tuple[dict[str, object], tuple[str, ...]]:
+    """The figures of the last race that was run to its end, or of the last race where none was;
+    and in words what else the events say of them.
 
     Raises RaceError where no race was started.
     """
     state = RaceState()
-    started = False
-    complete: dict[str, object] | None = None
+    races, told = 0, 0
+    complete: dict[str, object] = {}
+    notes: list[str] = []
     for event in events:
         if isinstance(event, RaceStarted):
             if state.over:
-                complete = state.summary()
-            started = True
+                complete, told = state.summary(), races
+            races += 1
+        if isinstance(event, FeedEnded):
+            notes.append(event.reason)
         state.apply(event)
-    if not started:
+    if not races:
         raise RaceError("no race was started")
-    return complete if complete is not None and not state.over else state.summary()
+    if state.over or not complete:
+        complete, told = state.summary(), races
+    if races > 1:
+        notes.append(f"race {told} of {races}")
+    if told == races and not state.over:
+        notes.append("the race stops before its flag")
+    return complete, tuple(notes)
 
 
 def print_summary(race: Mapping[str, Any]) -> str:
@@ -39,6 +49,11 @@ def print_summary(race: Mapping[str, Any]) -> str:
         ("knobs", ", ".join(f"{name}={value}" for name, value in race["knobs"].items())),
         *(("", f"{name}={value} after {time:.1f} s") for time, name, value in race["knob_changes"]),
         *(("", f"{_pace(pace)} after {time:.1f} s") for time, pace in race["pace_changes"]),
+        *(
+            [("engine", f"lost {race['engine_lost']}x, its absence is not in the seconds")]
+            if race["engine_lost"]
+            else []
+        ),
         (
             "tokens",
             f"{race['prompt_tokens']:,} prompt, {race['output_tokens']:,} output"

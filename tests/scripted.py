@@ -27,7 +27,7 @@ from pitwall_tui.race.simulator import simulate
 PAGE_SIZE = 16
 PAGES = 2048
 MODEL = ModelInfo(
-    "chief", 25_000_000, 8, 1024, "fp32", 10**8, PAGE_SIZE, 65536, PAGES, 4096, "cpu", 2
+    "chief", 25_000_000, 8, 1024, "fp32", 10**8, PAGE_SIZE, 65536, PAGES, 4096, "cpu", 2, 30.0, ""
 )
 
 
@@ -119,6 +119,8 @@ class Script:
                     requests=requests,
                     page_map=PageMap(kinds, owners.ljust(PAGES, b"\xff")),
                     pages=steps[-1].pages,
+                    weights_bytes=MODEL.weights_bytes,
+                    weights_held=MODEL.weights_bytes,
                 ),
                 tuple((id, tuple(text)) for id, text in pieces.items()),
             )

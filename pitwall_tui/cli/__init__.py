@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Ends as Ctrl-C does: through every finally, so that no process is left behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     from engine.config import EngineError
-    from pitwall_tui.race.errors import RaceError
+    from pitwall_tui.race.errors import EngineGoneError, RaceError
 
     try:
         return _run(args)
@@ -81,6 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (EngineError, RaceError) as error:
         sys.stderr.write(f"pitwall: {error}\n")
         return BAD_INPUT
+    except EngineGoneError as error:
+        sys.stderr.write(f"pitwall: {error}\n")
+        return FAULT
     except Exception as error:
         if os.environ.get("PITWALL_TRACEBACK"):
             raise

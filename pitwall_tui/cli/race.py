@@ -13,7 +13,7 @@ from pitwall_tui.feed.base import Feed
 from pitwall_tui.feed.live import LiveFeed
 from pitwall_tui.feed.record import Recorder, RecordingFeed
 from pitwall_tui.feed.settings import RaceSettings
-from pitwall_tui.race.errors import RaceError
+from pitwall_tui.race.errors import EngineGoneError, RaceError
 from pitwall_tui.race.events import (
     EngineReady,
     FeedEnded,
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 def run_to_flag(feed: Feed, state: RaceState) -> None:
     """Pull until the race is over, with progress on stderr.
 
-    Raises RaceError for what the engine refuses, EngineFault where it cannot be had any more.
+    Raises RaceError for what the engine refuses, EngineGoneError where it cannot be had any more.
     """
     while not state.over:
         for event in feed.pull():
@@ -88,7 +88,7 @@ def _tell(event: FeedEvent) -> None:
         case Refused(reason):
             raise RaceError(reason)
         case FeedEnded(reason, fault):
-            raise RuntimeError(reason) if fault else RaceError(reason)
+            raise EngineGoneError(reason) if fault else RaceError(reason)
 
 
 def _settings(args: argparse.Namespace) -> RaceSettings:

@@ -3,7 +3,7 @@
 import argparse
 import time
 
-from pitwall_tui.cli.output import check_json_target, need_terminal, write_figures
+from pitwall_tui.cli.output import check_json_target, need_terminal, say, write_figures
 from pitwall_tui.feed.record import events_of
 from pitwall_tui.feed.replay import ReplayFeed
 from pitwall_tui.race.errors import RaceError
@@ -14,7 +14,9 @@ from pitwall_tui.report import print_summary, summary
 def run(args: argparse.Namespace) -> int:
     if args.headless:
         check_json_target(args.json)
-        figures = summary(events_of(args.file))
+        figures, notes = summary(events_of(args.file))
+        for note in notes:
+            say(note)
         write_figures(figures, print_summary(figures), args.json)
         return 0
     if args.json is not None:

@@ -89,17 +89,16 @@ def _plot_row(line: int, drawn: list[str], marked: set[int], cells: int) -> list
     return spans
 
 
-def _figures(chart: ChartView, now: float) -> tuple[Span, ...]:
+def _figures(chart: ChartView) -> tuple[Span, ...]:
     return (
         Span(f"peak {chart.peak:.0f}  ", "dim"),
-        Span(f"mean {chart.mean:.0f}  ", "dim"),
-        Span(f"{now:.0f} tok/s", "title bold"),
+        Span(f"mean {chart.mean:.0f} tok/s", "title bold"),
     )
 
 
-def draw_chart(chart: ChartView, now: float, cells: int, height: int) -> Rows:
-    """Output tokens/s; `now` is the rate of the moment. One or two rows make a line of blocks."""
-    head = heading("THROUGHPUT", _figures(chart, now), cells)
+def draw_chart(chart: ChartView, cells: int, height: int) -> Rows:
+    """Output tokens/s. One or two rows make a line of blocks."""
+    head = heading("THROUGHPUT", _figures(chart), cells)
     below = 2 if height >= 10 else 1  # lines under the plot
     lines, inside = height - 1 - below, cells - _AXIS - 2
     if lines < 2 or inside < 4:

@@ -4,23 +4,32 @@ from pitwall_tui.commands import COMMANDS, DEFAULTS, KNOB_KEY, Command
 from pitwall_tui.draw.cells import Row, Rows, Span, fit_box, row_width
 from pitwall_tui.race.view import KnobView
 
-_LEVELS = 5
+# (names, room around a chip, whole values), from the widest bar to the narrowest.
+_LEVELS = (
+    ("full", " ", True),
+    ("full", "", True),
+    ("short", " ", True),
+    ("short", "", True),
+    ("short", "", False),
+    ("none", "", False),
+)
 _YIELDING = ("shot", "results", "theme")  # left out of a footer first
 _SHORT_VALUES = {"continuous": "cont", "contiguous": "contig"}
 
 
-def _chip(knob: KnobView, level: int) -> Row:
-    """A knob as key, name and value; each level is shorter than the one before."""
+def _chip(knob: KnobView, names: str, pad: str, whole: bool) -> Row:
+    """A knob as key, name and value."""
     keys = KNOB_KEY.get(knob.name)
     key, short = (keys.key, keys.short) if keys else ("", knob.name)
     action = f"app.turn_knob('{knob.name}', 1)" if keys else ""
-    name = (knob.name, short, short, short, "")[level]
-    shorten = _SHORT_VALUES if level >= 3 else {}
+    name = {"full": knob.name, "short": short}.get(names, "")
+    shorten = {} if whole else _SHORT_VALUES
     value = shorten.get(knob.value, knob.value)
     usual = knob.value == DEFAULTS.get(knob.name)
-    pad = " " if level < 2 else ""
     spans = [Span(f"{pad}{key}", "knob.key bold", "chip", action)]
-    spans.append(Span(f" {name} " if name else " ", "dim", "chip", action))
+    tight = names == "short" and not whole
+    label = ("" if tight else " ") + (f"{name} " if name else "")
+    spans.append(Span(label, "dim", "chip", action))
     spans.append(Span(value, "knob.usual" if usual else "knob.changed bold", "chip", action))
     if knob.pending is not None:
         pending = shorten.get(knob.pending, knob.pending)
@@ -32,8 +41,8 @@ def _chip(knob: KnobView, level: int) -> Row:
 def draw_knobs(knobs: tuple[KnobView, ...], cells: int, height: int = 1) -> Rows:
     """Knobs in one row, with as long names as there is room for; more rows where given."""
     chips: list[Row] = []
-    for level in range(_LEVELS):
-        chips = [_chip(knob, level) for knob in knobs]
+    for level in _LEVELS:
+        chips = [_chip(knob, *level) for knob in knobs]
         if sum(row_width(chip) + 1 for chip in chips) + 1 <= cells:
             break
     row = tuple(span for chip in chips for span in (Span(" "), *chip))

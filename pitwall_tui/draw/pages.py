@@ -48,7 +48,7 @@ def counts_row(pages: PagesView, cells: int) -> Row:
 
     def row(gap: str, *words: str) -> Row:
         signs = (("█", "page.used"), (HATCH, "page.used"), ("▒", "page.cached"), ("·", "page.free"))
-        counts = (pages.used, pages.reserved, pages.cached, pages.free)
+        counts = (pages.used - pages.reserved, pages.reserved, pages.cached, pages.free)
         return tuple(
             part
             for (glyph, role), count, word in zip(signs, counts, words, strict=True)
@@ -56,8 +56,8 @@ def counts_row(pages: PagesView, cells: int) -> Row:
         )
 
     rows = (
-        row(" ", " used", " reserved", " cached", " free"),
-        row("", " used", " res", " cached", " free"),
+        row(" ", " written", " reserved", " cached", " free"),
+        row("", " written", " res", " cached", " free"),
         row("", "", "", "", ""),
     )
     return next((row for row in rows if row_width(row) <= cells), rows[-1])

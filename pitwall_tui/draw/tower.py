@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pitwall_tui.draw.cells import Row, Rows, Span, fit, fit_box, fit_row
+from pitwall_tui.race.results import clock_time
 from pitwall_tui.race.view import CarView, RaceView, SectorColour, SectorView
 
 MARKS: dict[SectorColour, str] = {"none": " ", "yellow": "·", "green": "▲", "purple": "●"}
@@ -62,8 +63,7 @@ def lap_time(seconds: float | None) -> str:
     """m:ss.cc, or nothing."""
     if seconds is None:
         return ""
-    minutes, hundredths = divmod(round(seconds * 100), 6000)
-    return f"{minutes}:{hundredths / 100:05.2f}"
+    return clock_time(seconds)
 
 
 def behind(seconds: float | None, cells: int) -> str:

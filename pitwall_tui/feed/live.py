@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from math import ceil
 
 from engine.client import EngineClient, EngineLostError
 from engine.config import EngineError, Knobs, Request
@@ -10,12 +11,14 @@ from engine.stats import EngineSnapshot
 from pitwall_tui.feed.grid import line_up
 from pitwall_tui.feed.settings import RaceSettings
 from pitwall_tui.feed.text import PieceDecoder, Vocabulary
+from pitwall_tui.race.circuits import CIRCUITS
 from pitwall_tui.race.events import (
     EngineReady,
     FeedEnded,
     FeedEvent,
     Loading,
     Progress,
+    RaceStarted,
     RedFlag,
     Refused,
 )
@@ -43,6 +46,7 @@ class LiveFeed:
         self._vocabulary: Vocabulary | None = None
         self._max_context = 0
         self._kv_tokens = 0
+        self._token_bytes = 0.0
         self._ready = False
         self._number = 0
         self._cars: dict[str, Request] = {}
@@ -56,6 +60,10 @@ class LiveFeed:
     def start(self) -> None:
         """Start the engine; the first race begins when it is ready."""
         self._client = EngineClient(self._settings.engine_config(), self._knobs)
+        # Read after loading and before anything is asked: no snapshot shows it without them.
+        self._client.set_knobs(self._knobs)
+        self._client.pace(self._pace)
+        self._client.pause(self._paused)
 
     def pull(self) -> tuple[FeedEvent, ...]:
         events, self._pending = self._pending, []
@@ -83,9 +91,14 @@ class LiveFeed:
             self._client.pace(tokens_per_second)
 
     def next_race(self) -> None:
-        """Leave this race, finished or not, for the season's next."""
+        """Leave this race, finished or not, for the season's next that there is memory for."""
         if self._ready:
-            self._pending += self._begin(self._number + 1)
+            later = range(self._number + 1, self._number + 1 + len(CIRCUITS))
+            number = next((n for n in later if not self._too_long(n)), None)
+            if number is None:
+                self._pending.append(Refused(self._too_long(self._number + 1)))
+            else:
+                self._pending += self._begin(number)
 
     def close(self) -> None:
         self._ready = False
@@ -103,18 +116,19 @@ class LiveFeed:
                 self._ready = True
                 self._max_context = info.max_context
                 self._kv_tokens = info.pages_total * info.page_size
+                self._token_bytes = info.page_bytes / info.page_size
                 return [EngineReady(info), *self._on_ready()]
             case Snapshot(snapshot):
                 return self._progress(snapshot)
             case Refusal(id, reason):
-                self._over.add(id)
-                return [Refused(reason)]
+                if id:
+                    self._over.add(id)
+                return [Refused(reason, id)]
             case Unusable(reason):
                 self.close()
                 return [FeedEnded(reason)]
 
     def _on_ready(self) -> list[FeedEvent]:
-        self._send_settings()
         if self._cars:
             self._resubmit()
             return [*self._grid(len(self._cars) - len(self._over))]
@@ -123,6 +137,9 @@ class LiveFeed:
         except EngineError as error:
             self.close()
             return [FeedEnded(str(error))]
+        if reason := self._too_long(1):
+            self.close()
+            return [FeedEnded(reason)]
         return self._begin(1)
 
     def _progress(self, snapshot: EngineSnapshot) -> list[FeedEvent]:
@@ -150,21 +167,10 @@ class LiveFeed:
 
     def _begin(self, number: int) -> list[FeedEvent]:
         """Clear the track and send the cars of race `number` to the grid."""
-        race = self._settings.race(number)
-        self._number = number
         assert self._client is not None
         assert self._vocabulary is not None
-        started, requests = line_up(race, self._settings, self._vocabulary, self._max_context)
-        most = max(request.max_length for request in requests)
-        if most > self._kv_tokens:
-            # Not one car could be sure to finish: there is no race to wait for.
-            self.close()
-            return [
-                FeedEnded(
-                    f"a car at {race.circuit} may need {most} tokens of KV memory, there is room"
-                    f" for {self._kv_tokens}: raise kv_memory_mib or run fewer laps"
-                )
-            ]
+        self._number = number
+        started, requests = self._line_up(number)
         self._cars = {request.id: request for request in requests}
         self._output = {request.id: [] for request in requests}
         self._decoders = {request.id: self._vocabulary.decoder() for request in requests}
@@ -172,6 +178,23 @@ class LiveFeed:
         self._client.reset()
         self._client.submit(requests)
         return [started, *self._grid(len(requests))]
+
+    def _line_up(self, number: int) -> tuple[RaceStarted, tuple[Request, ...]]:
+        assert self._vocabulary is not None
+        race = self._settings.race(number)
+        return line_up(race, self._settings, self._vocabulary, self._max_context)
+
+    def _too_long(self, number: int) -> str:
+        """Why not one car of a race could be sure to finish; "" where there is room for one."""
+        started, requests = self._line_up(number)
+        most = max(request.max_length for request in requests)
+        if most <= self._kv_tokens:
+            return ""
+        need = ceil(most * self._token_bytes / 2**20) + 1
+        return (
+            f"a car at {started.circuit} may need {most} tokens of KV memory, there is room"
+            f" for {self._kv_tokens}: give --kv-memory-mib {need} or more"
+        )
 
     def _grid(self, cars: int) -> list[FeedEvent]:
         self._grid_since = time.monotonic()
@@ -185,7 +208,8 @@ class LiveFeed:
         self._ready = False
         self._restarts += 1
         if self._restarts > MOST_RESTARTS:
-            return [FeedEnded(f"the engine is lost: {reason}", fault=True)]
+            lost = f"the engine was lost {self._restarts} times in a row and is given up: {reason}"
+            return [FeedEnded(lost, fault=True)]
         self.start()
         return [RedFlag(reason)]
 
@@ -199,9 +223,3 @@ class LiveFeed:
                 if id not in self._over
             )
         )
-
-    def _send_settings(self) -> None:
-        """A new engine starts without them."""
-        self.set_knobs(self._knobs)
-        self.set_pace(self._pace)
-        self.set_paused(self._paused)

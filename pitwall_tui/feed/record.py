@@ -14,7 +14,7 @@ from pitwall_tui.feed.codec import decode_event, encode_event
 from pitwall_tui.race.errors import RaceError
 from pitwall_tui.race.events import FeedEnded, FeedEvent, RecordingStopped
 
-SCHEMA = 1
+SCHEMA = 2
 _FORMAT = "pitwall recording"
 _FLUSH_EVERY = 1.0
 
@@ -149,10 +149,15 @@ def _check_header(path: str | Path, header: bytes) -> None:
         known, schema = False, None
     if not (known and isinstance(schema, int)):
         raise RecordingError(f"{path}: not a recording of pitwall")
+    if schema < SCHEMA:
+        raise RecordingError(
+            f"{path}: recorded by an earlier pitwall (schema {schema}, this one reads {SCHEMA}):"
+            " record it anew"
+        )
     if schema > SCHEMA:
         raise RecordingError(
             f"{path}: recorded by pitwall {found.get('pitwall')}, newer than this one"
-            f" (schema {schema}, this one reads up to {SCHEMA})"
+            f" (schema {schema}, this one reads {SCHEMA})"
         )
 
 

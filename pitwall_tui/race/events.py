@@ -68,9 +68,10 @@ class RedFlag:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A command or request was refused by name; what ran goes on."""
+    """Something was refused by name; what ran goes on. `id` names a car that cannot start."""
 
     reason: str
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

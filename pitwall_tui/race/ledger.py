@@ -164,8 +164,11 @@ class Ledger:
         """Token slots of the used pages that held none when most pages were used."""
         return waste_percent(self.pages_peak, self.empty_slots_peak, page_size)
 
-    def summary(self, model: ModelInfo | None, laps: Mapping[str, int]) -> dict[str, object]:
-        """The race as the JSON document of `pitwall race --json`; `laps` by request id.
+    def summary(
+        self, model: ModelInfo | None, laps: Mapping[str, int], losses: int
+    ) -> dict[str, object]:
+        """The race as the JSON document of `pitwall race --json`; `laps` by request id,
+        `losses` how often the engine was lost and replaced.
 
         `knobs` are those of the first step; `knob_changes` holds (seconds since the first
         submission, name, value), `pace_changes` (seconds, output tokens/s at which the engine was
@@ -190,6 +193,7 @@ class Ledger:
             "pace_changes": [
                 [max(0.0, time - (self.first_submission or 0.0)), pace] for time, pace in self.paces
             ],
+            "engine_lost": losses,
             "seconds": self.seconds,
             "prompt_tokens": sum(account.prompt_tokens for account in self.accounts.values()),
             "output_tokens": self.output_tokens,

@@ -44,13 +44,14 @@ def results(cars: Sequence[Car], ledger: Ledger, lights_out: float | None) -> tu
 
 
 def totals(ledger: Ledger, model: ModelInfo | None, red_flags: int) -> tuple[tuple[str, str], ...]:
-    """(label, value) pairs of what is known so far; latencies are of cars that have finished."""
+    """(label, value) pairs of what is known so far; TPOT and E2E are of cars that have
+    finished, TTFT of all that have written."""
     served = ledger.served()
     rows = [
         ("output tokens", f"{ledger.output_tokens:,}"),
         ("seconds", f"{ledger.seconds:.1f}"),
         ("tokens/s", f"{ledger.tokens_per_second:.0f}"),
-        ("TTFT p50 / p99", _latency(account.ttft_ms for account in served)),
+        ("TTFT p50 / p99", _latency(account.ttft_ms for account in ledger.accounts.values())),
         ("TPOT p50 / p99", _latency(account.tpot_ms for account in served)),
         ("E2E p50 / p99", _latency(account.e2e_ms for account in served)),
     ]

@@ -70,6 +70,8 @@ class RaceState:
         self._step: StepStats | None = None
         self._lost: str | None = None
         self._ended = ""
+        # Of an engine that is lost: whether it had been paused, and its pace.
+        self._held_still, self._held_pace = False, 0.0
         self._red_flags = 0
         self._offset = 0.0
         self._time = 0.0
@@ -98,10 +100,17 @@ class RaceState:
                 self._control(f"red flag: {event.reason}")
             case Refused():
                 self._control(f"refused: {event.reason}")
+                if event.id in self._cars:
+                    self._cars[event.id].retire("refused")
+                    self._ledger.accounts[event.id].reason = "abort"
             case RecordingStopped():
                 self._control(f"recording stopped: {event.reason}")
             case FeedEnded():
                 self._ended = event.reason
+                if event.fault:
+                    self._lost = event.reason
+                    self._forget_engine()
+                self._control(event.reason)
 
     @property
     def over(self) -> bool:
@@ -112,7 +121,8 @@ class RaceState:
 
     def summary(self) -> dict[str, object]:
         """The race as the JSON document of `pitwall race --json`."""
-        return self._ledger.summary(self._model, {id: car.lines for id, car in self._cars.items()})
+        laps = {id: car.completed for id, car in self._cars.items()}
+        return self._ledger.summary(self._model, laps, self._red_flags)
 
     def view(self, now: float) -> RaceView:
         """The picture of the race at `now`, which is the time of the screen's own clock."""
@@ -159,7 +169,8 @@ class RaceState:
     def _forget_engine(self) -> None:
         """What a lost engine held is gone; its knobs are what the next one is asked for."""
         if self._snapshot is not None:
-            self._asked = self._snapshot.knobs
+            self._asked, self._held_still = self._snapshot.knobs, self._snapshot.paused
+            self._held_pace = self._snapshot.pace
         self._snapshot = self._step = None
         self._requests = {}
 
@@ -168,7 +179,8 @@ class RaceState:
         self._lost = None
         self._offset = self._time
         running = sum(not car.over for car in self._cars.values())
-        self._control(f"the engine is back: {running} cars go on from the tokens they have")
+        if running:
+            self._control(f"the engine is back: {running} cars go on from the tokens they have")
 
     def _progress(self, event: Progress) -> None:
         snapshot = event.snapshot
@@ -185,7 +197,7 @@ class RaceState:
         self._window.advance(self._time)
         if not self.over:  # what the engine does after the flag is not the race's
             self._chart.advance(self._time)
-        self._ledger.note_pace(snapshot.pace, self._time)
+            self._ledger.note_pace(snapshot.pace, self._time)
         self._announce_flag()
 
     def _fold_step(self, step: StepStats, pieces: dict[str, Iterator[str]]) -> None:
@@ -194,7 +206,8 @@ class RaceState:
         changes = self._ledger.add_step(step, time)
         for name, value in changes:
             self._chart.mark(time, f"{name} {value}")
-            self._say("knob", f"{name} {value}")
+            another = ": from here it is another model" if name == "weights" else ""
+            self._say("knob", f"{name} {value}{another}")
         counts = tuple((id, len(tokens)) for id, tokens in step.tokens if id in self._cars)
         self._window.add(time, counts, step.ms.total)
         self._chart.add(time, sum(count for _, count in counts))
@@ -318,7 +331,7 @@ class RaceState:
 
     @property
     def _paused(self) -> bool:
-        return self._snapshot is not None and self._snapshot.paused
+        return self._snapshot.paused if self._snapshot else self._held_still
 
     def _flag(self) -> tuple[Flag, str]:
         step, snapshot = self._step, self._snapshot
@@ -354,7 +367,7 @@ class RaceState:
             waiting=states["waiting"],
             parked=states["parked"],
             paused=self._paused,
-            pace=self._snapshot.pace if self._snapshot else 0.0,
+            pace=self._snapshot.pace if self._snapshot else self._held_pace,
             preemptions=self._ledger.preemptions,
             prefix_hit_percent=self._ledger.prefix_hit_percent,
             source=self._source,

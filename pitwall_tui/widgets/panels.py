@@ -53,8 +53,7 @@ class Throughput(Panel):
     hz = 2.0
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        rate = frame.view.status.tokens_per_second
-        return draw_chart(frame.view.chart, rate, cells, height)
+        return draw_chart(frame.view.chart, cells, height)
 
 
 class Radio(Panel):

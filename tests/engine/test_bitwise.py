@@ -15,13 +15,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine import runner
+from engine import kvcache, runner
 from engine.config import EngineConfig, Knobs, Request, Sampling
 from engine.core import Engine
 from engine.linear import PackedLinear
 from engine.plan import Row
-from engine.runner import KVCache, Runner
 from engine.sampling import SampleSpec, sample
+from engine.tensors import Matrix
 from tests.engine.drive import knobs_from
 from tests.engine.toy import QKV, WIDE, Toy
 
@@ -158,7 +158,7 @@ def test_a_packed_row_is_the_same_in_any_number_of_rows(
     bias = torch.randn(outputs, generator=generator)
     rows = torch.randn((300, inputs), generator=generator)
     with threads(count):
-        for linear in (PackedLinear(weight, None), PackedLinear(weight, bias)):
+        for linear in (PackedLinear(Matrix(weight)), PackedLinear(Matrix(weight, bias))):
             whole = linear(rows)
             for number in (1, 2, 3, 4, 5, 8, 16, 20, 33, 256):
                 assert torch.equal(linear(rows[:number]), whole[:number]), number
@@ -170,14 +170,16 @@ def test_a_packed_row_is_the_same_in_any_number_of_rows(
 
 @pytest.mark.parametrize(("count", "repeats"), [(1, 8), (2, 1)])
 def test_any_cut_of_any_batch(tmp_path: Path, count: int, repeats: int) -> None:
-    """Straight through the runner: hidden states of every token, not only of sampled ones."""
+    """Straight through the torch kernels: logits after every token, not only sampled ones."""
     with threads(count):
         hold_cuts_alike(tmp_path, repeats)
 
 
 def hold_cuts_alike(tmp_path: Path, repeats: int) -> None:
-    engine = WIDE.load(WIDE.save(tmp_path), dtype="float32", max_context=512)
-    model, size, random = engine._model, 16, Random(2)
+    engine = WIDE.load(
+        WIDE.save(tmp_path), 120, 16, Knobs(kernels="torch"), dtype="float32", max_context=512
+    )
+    decoder, random = engine._formats.get(engine.knobs), Random(2)
     texts = [[random.randrange(WIDE.vocab) for _ in range(n)] for n in (1, 130, 33, 280, 48, 5)]
     table = [range(20 * i, 20 * i + 20) for i in range(len(texts))]
 
@@ -186,10 +188,10 @@ def hold_cuts_alike(tmp_path: Path, repeats: int) -> None:
 
     alone = []
     for i, text in enumerate(texts):
-        cache = KVCache(model, 20 * len(texts), size)
-        alone.append(Runner(model, cache).forward([row(i, 0, len(text))]))
+        cache = engine._make_cache(20 * len(texts))
+        alone.append(decoder.run(cache, [row(i, 0, len(text))], range(len(text))))
     for _ in range(repeats):
-        cut = Runner(model, KVCache(model, 20 * len(texts), size))
+        cache = engine._make_cache(20 * len(texts))
         computed = [0] * len(texts)
         while any(done < len(text) for done, text in zip(computed, texts, strict=True)):
             rows = []
@@ -200,10 +202,11 @@ def hold_cuts_alike(tmp_path: Path, repeats: int) -> None:
                     rows.append(row(i, computed[i], computed[i] + count))
             if not rows:
                 continue
-            found = cut.forward(rows).split([len(r.tokens) for r in rows])
-            for r, hidden in zip(rows, found, strict=True):
+            lengths = [len(r.tokens) for r in rows]
+            found = decoder.run(cache, rows, range(sum(lengths))).split(lengths)
+            for r, logits in zip(rows, found, strict=True):
                 i = int(r.id)
-                assert torch.equal(hidden, alone[i][r.start : r.end]), (r.id, r.start, r.end)
+                assert torch.equal(logits, alone[i][r.start : r.end]), (r.id, r.start, r.end)
                 computed[i] = r.end
 
 
@@ -238,12 +241,12 @@ def rows_beside(patch: pytest.MonkeyPatch) -> None:
 
 def contexts_beside(patch: pytest.MonkeyPatch) -> None:
     """Attention that depends on the longest context in its batch."""
-    attend = runner.attend_pages
+    attend = kvcache.attend_pages
 
     def plant(q: Tensor, pool: Tensor, tables: Tensor, starts: Tensor) -> Tensor:
         return attend(q, pool, tables, starts) * (1 + 2**-22 * tables.shape[1])
 
-    patch.setattr(runner, "attend_pages", plant)
+    patch.setattr(kvcache, "attend_pages", plant)
 
 
 @pytest.mark.usefixtures("one_thread")

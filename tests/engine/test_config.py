@@ -47,6 +47,8 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "max_batch": 20,
         "static_batch": 4,
         "prefill_chunk": 256,
+        "weights": "fp32",
+        "kernels": "native",
     }
     assert {knob.name: knob.default for knob in KNOBS} == Knobs().as_dict()
     assert all(knob.help for knob in KNOBS)

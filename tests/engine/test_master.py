@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import core, prefix, runner, sampling
+from engine import core, kvcache, prefix, runner, sampling
 from engine.config import Knobs
 from engine.pages import PagePool, PrefixKey
 from engine.planner import Planner
@@ -176,12 +176,12 @@ def noise_by_batch_row(patch: pytest.MonkeyPatch) -> None:
 
 def pages_out_of_order(patch: pytest.MonkeyPatch) -> None:
     """Attention reads a table's first two pages in the wrong order."""
-    pad = runner._pad_tables
+    pad = kvcache._pad_tables
 
     def plant(*given: object) -> list[list[int]]:
         return [[table[1], table[0], *table[2:]] for table in pad(*given)]
 
-    patch.setattr(runner, "_pad_tables", plant)
+    patch.setattr(kvcache, "_pad_tables", plant)
 
 
 def evicted_but_still_known(patch: pytest.MonkeyPatch) -> None:

@@ -131,7 +131,8 @@ def test_help_and_version_import_neither_torch_nor_textual() -> None:
         (("race", "--headless", "--cars", "21"), ("cars 21", "20")),
         (("race", "--headless", "--knobs", "turbo=on"), ("turbo", "kv_cache")),
         (("race", "--headless", "--knobs", "batching=fast"), ("batching", "fast", "static")),
-        (("race", "--headless", "--knobs", "weights=int8"), ("weights", "not built")),
+        (("race", "--headless", "--knobs", "kv_dtype=int8"), ("kv_dtype", "not built")),
+        (("race", "--headless", "--knobs", "weights=int3"), ("weights", "int3", "int4")),
         (("race", "--headless", "--knobs", "speculation=junior"), ("speculation", "not built")),
         (("race", "--headless", "--knobs", "max_batch=0"), ("max_batch", "0")),
         (("race", "--headless", "--knobs", "batching"), ("batching", "name=value")),
@@ -171,7 +172,7 @@ def test_a_truncated_model_file_is_named(folder: Path, tmp_path: Path) -> None:
 def test_kv_memory_for_less_than_one_car_is_named(folder: Path) -> None:
     done = pitwall(*RACE, "--model", folder, "--kv-memory-mib", "0.03")
     assert done.returncode == 2
-    assert "kv_memory_mib" in done.stderr.splitlines()[-1]
+    assert "give --kv-memory-mib 2 or more" in done.stderr.splitlines()[-1]
 
 
 def test_figures_come_before_a_file_that_cannot_be_written(folder: Path) -> None:

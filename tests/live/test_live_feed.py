@@ -133,7 +133,7 @@ def test_too_little_kv_memory_is_refused_by_name(
     feeds.append(feed)
     feed.start()
     events, _ = drive(feed, lambda events, state: isinstance(events[-1], FeedEnded))
-    assert "raise kv_memory_mib" in events[-1].reason  # type: ignore[union-attr]
+    assert "give --kv-memory-mib" in events[-1].reason  # type: ignore[union-attr]
 
 
 def test_a_model_without_a_tokenizer_ends_the_feed(

@@ -17,6 +17,10 @@ from pitwall_tui.report import print_summary, summary
 from tests.scripted import MODEL, PAGE_SIZE, Script
 
 
+def figures(events: list[FeedEvent]) -> dict[str, object]:
+    return summary(events)[0]
+
+
 @pytest.fixture(scope="module")
 def script() -> Script:
     return Script("monza", 4, 20, 3)
@@ -28,7 +32,7 @@ def events(script: Script) -> list[FeedEvent]:
 
 
 def test_the_document_is_the_contract_s(script: Script, events: list[FeedEvent]) -> None:
-    race = summary(events)
+    race = figures(events)
     steps = [s for e in events if isinstance(e, Progress) for s in e.snapshot.steps]
     peak = max(step.pages.used for step in steps)
     tokens = sum(len(car.body) for car in script.grid)
@@ -47,6 +51,7 @@ def test_the_document_is_the_contract_s(script: Script, events: list[FeedEvent])
         "model": "chief",
         "knobs": Knobs().as_dict(),
         "pace_changes": [],
+        "engine_lost": 0,
         "seconds": pytest.approx(last - 0.5),
         "prompt_tokens": sum(car.prompt_tokens for car in script.grid),
         "output_tokens": tokens,
@@ -92,7 +97,7 @@ def test_the_document_is_the_contract_s(script: Script, events: list[FeedEvent])
 def test_latencies_are_spread_as_serving_benchmarks_do(
     script: Script, events: list[FeedEvent]
 ) -> None:
-    race = summary(events)
+    race = figures(events)
     ttft = [1000 * ((car.first_token or 0) - 0.5) for car in script.grid]
     e2e = [1000 * ((car.finished or 0) - 0.5) for car in script.grid]
     tpot = [
@@ -119,7 +124,7 @@ def test_percentiles_of_little() -> None:
 
 
 def test_a_race_that_breaks_off_claims_no_latencies(events: list[FeedEvent]) -> None:
-    race = summary(events[:12])
+    race = figures(events[:12])
     assert race["e2e_ms"] == race["ttft_ms"] == {"mean": None, "p50": None, "p99": None}
     assert {car["finish_reason"] for car in race["cars"]} == {"abort"}  # type: ignore[attr-defined]
     assert "TTFT   mean -, p50 -, p99 - ms" in print_summary(race)
@@ -132,8 +137,8 @@ def test_a_lost_engine_changes_no_token(events: list[FeedEvent]) -> None:
     assert isinstance(lost_at, Progress)
     assert any(request.finished for request in lost_at.snapshot.requests)
     second = [anew(event, lost_at.snapshot.time) for event in events[half:]]
-    race = summary([*events[:half], RedFlag("killed"), EngineReady(MODEL), *second])
-    whole = summary(events)
+    race = figures([*events[:half], RedFlag("killed"), EngineReady(MODEL), *second])
+    whole = figures(events)
     for name in ("output_tokens", "kv"):
         assert race[name] == whole[name]
     assert race["seconds"] == pytest.approx(whole["seconds"])
@@ -164,18 +169,23 @@ def anew(event: FeedEvent, start: float) -> FeedEvent:
 
 def test_the_last_race_that_was_run_to_its_end_is_told(events: list[FeedEvent]) -> None:
     short = list(Script("spa", 3, 20, 5).events())
-    assert summary([*events, *short])["circuit"] == "spa"
-    assert summary([*events, *short[:12], FeedEnded("closed")])["circuit"] == "monza"
-    assert summary(short[:12])["circuit"] == "spa"
+    assert figures([*events, *short])["circuit"] == "spa"
+    assert figures([*events, *short[:12], FeedEnded("closed")])["circuit"] == "monza"
+    assert figures(short[:12])["circuit"] == "spa"
+    broken = [*events, *short[:12], FeedEnded("it breaks off here")]
+    assert summary(broken)[1] == ("it breaks off here", "race 1 of 2")
+    assert summary([*events, *short])[1] == ("race 2 of 2",)
+    assert summary(short[:12])[1] == ("the race stops before its flag",)
+    assert summary(events)[1] == ()
 
 
 def test_no_race_is_said_in_one_line() -> None:
     with pytest.raises(RaceError, match="no race"):
-        summary([EngineReady(MODEL)])
+        figures([EngineReady(MODEL)])
 
 
 def test_the_table_holds_each_car(script: Script, events: list[FeedEvent]) -> None:
-    lines = print_summary(summary(events)).splitlines()
+    lines = print_summary(figures(events)).splitlines()
     assert lines[0] == "monza, 4 laps, 20 cars, seed 3, temperature 0.8"
     assert [line.split()[0] for line in lines[-20:]] == [car.start.id for car in script.grid]
     assert any("prefill_chunk=64 after" in line for line in lines)

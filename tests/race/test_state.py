@@ -223,6 +223,8 @@ def progress(
         requests=requests,
         page_map=PageMap(b"\x02\x00", b"\x00\xff"),
         pages=counts,
+        weights_bytes=MODEL.weights_bytes,
+        weights_held=MODEL.weights_bytes,
     )
     return Progress(snapshot, tuple((id, tuple(said)) for id, said in text.items()))
 
@@ -321,6 +323,21 @@ def test_nothing_runs_after_the_end_of_a_feed() -> None:
     said = progress(1.0, {"7": LAP}, (request("7"),))
     status = after(said, FeedEnded("the recording is over")).status
     assert (status.tokens_per_second, status.step_ms, status.running) == (0.0, 0.0, 0)
+
+
+def test_an_engine_that_is_given_up_is_shown_as_lost() -> None:
+    said = progress(1.0, {"7": LAP}, (request("7"),))
+    view = after(said, FeedEnded("lost for good", fault=True))
+    assert (view.status.flag, view.status.reason) == ("red", "lost for good")
+    assert view.pages.used == 0
+    assert view.radio[-1].text == "lost for good"
+
+
+def test_a_car_that_is_refused_holds_no_race_up() -> None:
+    ends = (request("7", "finished", finish_reason="stop", finished=2.0),)
+    view = after(Refused("too long", "28"), progress(2.0, {"7": LAP}, ends))
+    assert view.status.flag == "chequered"
+    assert {car.code: car.note for car in view.cars}["VAR"] == "refused"
 
 
 def test_the_chart_ends_with_the_race() -> None:

@@ -12,6 +12,8 @@ from textual.pilot import Pilot
 from engine.config import Knobs
 from pitwall_tui.app import INTERVAL, PitWallApp
 from pitwall_tui.commands import COMMANDS, KNOB_KEYS, turned
+from pitwall_tui.draw.cells import row_width
+from pitwall_tui.draw.knobs import draw_knobs
 from pitwall_tui.race.events import FeedEnded, Refused
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.screens.help import HelpScreen
@@ -67,7 +69,7 @@ async def test_a_key_turns_its_knob(keys: object, build: Build) -> None:
     name, key = keys.name, keys.key  # type: ignore[attr-defined]
     value = {knob.name: knob.value for knob in views.KNOBS}[name]
     app = build()
-    async with running(app, (160, 45)) as pilot:
+    async with running(app, (200, 45)) as pilot:
         await pilot.press(key)
         [knobs] = feed_of(app).sent("knobs")
         assert isinstance(knobs, Knobs)
@@ -116,12 +118,15 @@ async def test_a_refused_change_is_no_longer_pending(build: Build) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (160, 45)])
-@pytest.mark.parametrize("index", range(7))
+@pytest.mark.parametrize("index", range(len(KNOB_KEYS)))
 async def test_a_click_turns_a_knob(index: int, size: tuple[int, int], build: Build) -> None:
     app = build()
     async with running(app, size) as pilot:
         await pilot.pause()
-        column = text_of(app, KnobBar).index(f"{index + 1} ")
+        spans = draw_knobs(views.KNOBS, size[0])[0]
+        name = KNOB_KEYS[index].name
+        before = next(i for i, span in enumerate(spans) if f"'{name}'" in span.action)
+        column = row_width(spans[:before])
         await pilot.click(KnobBar, offset=(column, 0))
         [knobs] = feed_of(app).sent("knobs")
         changed = knobs.changes(Knobs(max_batch=8))  # type: ignore[attr-defined]

@@ -185,6 +185,8 @@ KNOBS = (
     KnobView("max_batch", "8", None, "most requests running at once"),
     KnobView("static_batch", "4", None, "size of a static batch"),
     KnobView("prefill_chunk", "256", None, "prefill tokens a step, 0 for whole prompts"),
+    KnobView("weights", "fp32", None, "how weights are held"),
+    KnobView("kernels", "native", None, "our own kernels, or torch's"),
 )
 LIGHTS = (
     LightView("import", "torch 2.13.0", 1.38),

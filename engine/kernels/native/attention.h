@@ -1,0 +1,147 @@
+/* Attention of one token over paged keys and values.
+ *
+ * Every token reads its own context from its first slot to its last, whether it is decoded,
+ * verified or one of a prefill chunk: its result is the same to the bit in all of them. */
+#pragma once
+
+#include <math.h>
+
+#include "rows.h"
+
+#define MOST_QUERIES 4 /* query heads that share a pass over the values */
+#define VECTORS STRIP  /* vectors of a head's channels in such a pass */
+
+typedef struct {
+    void *data;   /* float or int8 [layers][2 * kv_heads][pages][page_size][head] */
+    float *scale; /* int8: [layers][2 * kv_heads][pages][page_size] */
+    int64_t pages;
+    int32_t page_size, head, kv_heads, int8;
+} Cache;
+
+/* The first slot of a page: `row` is layer * 2 * kv_heads + head, values kv_heads further on. */
+INLINE size_t slot_of(const Cache *cache, int64_t row, int32_t page) {
+    return (size_t)((row * cache->pages + page) * cache->page_size);
+}
+
+static void cache_write(const Cache *cache, int64_t row, int32_t page, int slot, const float *x) {
+    size_t at = slot_of(cache, row, page) + (size_t)slot;
+    if (cache->int8)
+        cache->scale[at] = quantize(x, (int8_t *)cache->data + at * cache->head, cache->head);
+    else
+        memcpy((float *)cache->data + at * cache->head, x, (size_t)cache->head * sizeof(float));
+}
+
+/* `int8` is cache->int8, as a constant where these are inlined. */
+INLINE vf element(const Cache *cache, int int8, size_t at, int i) {
+    return int8 ? vf_load_i8((const int8_t *)cache->data + at * cache->head + i)
+                       : vf_load((const float *)cache->data + at * cache->head + i);
+}
+
+INLINE vf products(const Cache *cache, int int8, const float *q, size_t at) {
+    vf sum = vf_zero();
+    for (int i = 0; i < cache->head; i += LANES)
+        sum = vf_fma(vf_load(q + i), element(cache, int8, at, i), sum);
+    return sum;
+}
+
+/* scores[g][s] = q[g] . k[s] for the slots of one page. */
+INLINE void score_page(const Cache *cache, int int8, const float *q, int queries, size_t at,
+                       int slots, float *scores, int stride) {
+    for (int g = 0; g < queries; g++) {
+        const float *query = q + (size_t)g * cache->head;
+        float *to = scores + (size_t)g * stride;
+        int s = 0;
+        for (; s + 4 <= slots; s += 4)
+            _mm_storeu_ps(to + s, vf_sum4(products(cache, int8, query, at + s),
+                                          products(cache, int8, query, at + s + 1),
+                                          products(cache, int8, query, at + s + 2),
+                                          products(cache, int8, query, at + s + 3)));
+        for (; s < slots; s++) to[s] = vf_sum(products(cache, int8, query, at + s));
+        if (int8)
+            for (s = 0; s < slots; s++) to[s] *= cache->scale[at + s];
+    }
+}
+
+/* In place: e^(score - largest) over n scores, zeros up to the next sixteen; returns their sum. */
+static float soften(float *scores, int n) {
+    int end = (n + LANES - 1) / LANES * LANES;
+    for (int i = n; i < end; i++) scores[i] = scores[0];
+    vf most = vf_load(scores);
+    for (int i = LANES; i < end; i += LANES) most = vf_max(most, vf_load(scores + i));
+    vf largest = vf_set(vf_largest(most)), sum = vf_zero();
+    for (int i = 0; i < end; i += LANES) {
+        vf_store(scores + i, vf_exp(vf_sub(vf_load(scores + i), largest)));
+        for (int j = n; j < i + LANES && i + LANES == end; j++) scores[j] = 0.0f;
+        sum = vf_add(sum, vf_load(scores + i));
+    }
+    return vf_sum(sum);
+}
+
+/* out[g][channel ...] = sum over slots of weight[g][s] * v[s] / total[g], for some channels. */
+INLINE void mix(const Cache *cache, int int8, int64_t row, const int32_t *table, int context,
+                const float *weights, int stride, const float *total, float *out, int queries,
+                int channel, int vectors) {
+    vf sums[MOST_QUERIES][VECTORS];
+    for (int g = 0; g < queries; g++)
+        for (int i = 0; i < vectors; i++) sums[g][i] = vf_zero();
+    for (int first = 0; first < context; first += cache->page_size) {
+        size_t at = slot_of(cache, row, table[first / cache->page_size]);
+        int slots = context - first < cache->page_size ? context - first : cache->page_size;
+        for (int s = 0; s < slots; s++) {
+            vf v[VECTORS];
+            for (int i = 0; i < vectors; i++) v[i] = element(cache, int8, at + s, channel + i * LANES);
+            float scale = int8 ? cache->scale[at + s] : 1.0f;
+            for (int g = 0; g < queries; g++) {
+                float weight = weights[(size_t)g * stride + first + s];
+                vf by = vf_set(int8 ? weight * scale : weight);
+                for (int i = 0; i < vectors; i++) sums[g][i] = vf_fma(by, v[i], sums[g][i]);
+            }
+        }
+    }
+    for (int g = 0; g < queries; g++)
+        for (int i = 0; i < vectors; i++)
+            vf_store(out + (size_t)g * cache->head + channel + i * LANES,
+                     vf_div(sums[g][i], vf_set(total[g])));
+}
+
+INLINE void mix_queries(const Cache *cache, int int8, int64_t row, const int32_t *table,
+                        int context, const float *weights, int stride, const float *total,
+                        float *out, int queries) {
+    int channel = 0;
+#define MIX(G, V) \
+    mix(cache, int8, row, table, context, weights, stride, total, out, G, channel, V)
+#define MIX_ALL(V) \
+    switch (queries) { case 1: MIX(1, V); break; case 2: MIX(2, V); break; \
+                       case 3: MIX(3, V); break; default: MIX(4, V); }
+    for (; channel + VECTORS * LANES <= cache->head; channel += VECTORS * LANES) MIX_ALL(VECTORS)
+    for (; channel < cache->head; channel += LANES) MIX_ALL(1)
+#undef MIX_ALL
+#undef MIX
+}
+
+INLINE void attend_in(const Cache *cache, int int8, int layer, int kv_head, const int32_t *table,
+                      int context, const float *q, int queries, float *out, float *scratch) {
+    int64_t row = (int64_t)layer * 2 * cache->kv_heads + kv_head;
+    int stride = (context + LANES - 1) / LANES * LANES;
+    float total[MOST_QUERIES];
+    for (int first = 0; first < context; first += cache->page_size) {
+        size_t at = slot_of(cache, row, table[first / cache->page_size]);
+        int slots = context - first < cache->page_size ? context - first : cache->page_size;
+        score_page(cache, int8, q, queries, at, slots, scratch + first, stride);
+    }
+    for (int g = 0; g < queries; g += MOST_QUERIES) {
+        int some = queries - g < MOST_QUERIES ? queries - g : MOST_QUERIES;
+        float *weights = scratch + (size_t)g * stride;
+        for (int i = 0; i < some; i++) total[i] = soften(weights + (size_t)i * stride, context);
+        mix_queries(cache, int8, row + cache->kv_heads, table, context, weights, stride,
+                    total, out + (size_t)g * cache->head, some);
+    }
+}
+
+/* Query heads q [queries][head] of one kv head (scaled already) over `context` slots.
+ * `scratch` holds queries * (context + 15) floats. */
+static void attend(const Cache *cache, int layer, int kv_head, const int32_t *table, int context,
+                   const float *q, int queries, float *out, float *scratch) {
+    if (cache->int8) attend_in(cache, 1, layer, kv_head, table, context, q, queries, out, scratch);
+    else attend_in(cache, 0, layer, kv_head, table, context, q, queries, out, scratch);
+}

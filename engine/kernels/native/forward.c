@@ -1,0 +1,246 @@
+/* A decoder of the Llama family, run in one call: what is exported to engine/kernels/native.py. */
+
+#include <stddef.h>
+
+#include "attention.h"
+#include "pool.h"
+
+#define EXPORT __attribute__((visibility("default")))
+#define ALIGN(n, to) (((n) + (to)-1) / (to) * (to))
+
+typedef struct {
+    Linear qkv, out, gate_up, down;
+    const float *attention_norm, *ffn_norm;
+    const float *q_norm, *k_norm; /* or null */
+} Layer;
+
+typedef struct {
+    int32_t layers, hidden, ffn, heads, kv_heads, head, eight; /* eight: int8 activations */
+    float eps;
+    const Layer *layer;
+    const float *embedding; /* [vocab][hidden] */
+    const float *norm;
+    Linear output;
+    const float *cosine, *sine; /* [positions][head / 2] */
+} Decoder;
+
+typedef struct {
+    int32_t tokens, wanted;
+    const int32_t *ids, *positions; /* [tokens] */
+    const int32_t *tables;          /* page tables, one after the other */
+    const int32_t *table;           /* [tokens]: where the table of a token's request starts */
+    const int32_t *want;            /* [wanted]: tokens whose logits are asked for, in order */
+} Batch;
+
+/* A step in progress. */
+typedef struct {
+    const Decoder *model;
+    const Cache *cache;
+    const Batch *batch;
+    Pool *pool;
+    int layer, rows;
+    const Linear *linear;
+    Input in;
+    Output to;
+    const float *source; /* what a row stage reads and its width */
+    int width;
+    const float *weight; /* of a norm */
+    float *x, *h, *qkv, *gate_up, *scale, *scratch;
+    int8_t *q;
+    int32_t *sums;
+    int stride, context; /* of q; the longest context */
+} Run;
+
+/* Stages over rows: each leaves its row ready for the next linear. */
+
+static void ready(Run *run, int row, const float *x, int n) {
+    if (!run->model->eight) return;
+    quantize_input(x, n, run->q + (size_t)row * run->stride, ALIGN(n, GROUP), run->scale + row,
+                   run->sums + (size_t)row * (run->stride / GROUP));
+}
+
+static void stage_norm(void *context, int row, int thread) {
+    Run *run = context;
+    int n = run->model->hidden;
+    float *h = run->h + (size_t)row * n;
+    (void)thread;
+    rms_norm(run->source + (size_t)row * n, run->weight, h, n, run->model->eps);
+    ready(run, row, h, n);
+}
+
+static void stage_rotate(void *context, int row, int thread) {
+    Run *run = context;
+    const Decoder *m = run->model;
+    const Layer *layer = &m->layer[run->layer];
+    const Batch *batch = run->batch;
+    int position = batch->positions[row], size = run->cache->page_size;
+    int32_t page = batch->tables[batch->table[row] + position / size];
+    const float *cosine = m->cosine + (size_t)position * (m->head / 2);
+    const float *sine = m->sine + (size_t)position * (m->head / 2);
+    float *q = run->qkv + (size_t)row * run->to.stride;
+    int64_t first = (int64_t)run->layer * 2 * m->kv_heads;
+    (void)thread;
+    for (int head = 0; head < m->heads; head++) {
+        if (layer->q_norm) rms_norm(q, layer->q_norm, q, m->head, m->eps);
+        rotate(q, cosine, sine, m->head, 1.0f / sqrtf((float)m->head));
+        q += m->head;
+    }
+    for (int head = 0; head < m->kv_heads; head++) {
+        if (layer->k_norm) rms_norm(q, layer->k_norm, q, m->head, m->eps);
+        rotate(q, cosine, sine, m->head, 1.0f);
+        cache_write(run->cache, first + head, page, position % size, q);
+        cache_write(run->cache, first + m->kv_heads + head, page, position % size,
+                    q + m->kv_heads * m->head);
+        q += m->head;
+    }
+}
+
+static void stage_attend(void *context, int tile, int thread) {
+    Run *run = context;
+    const Decoder *m = run->model;
+    int row = tile / m->kv_heads, head = tile % m->kv_heads, queries = m->heads / m->kv_heads;
+    size_t at = (size_t)head * queries * m->head;
+    attend(run->cache, run->layer, head, run->batch->tables + run->batch->table[row],
+           run->batch->positions[row] + 1, run->qkv + (size_t)row * run->to.stride + at, queries,
+           run->h + (size_t)row * m->heads * m->head + at,
+           run->scratch + (size_t)thread * queries * run->context);
+}
+
+static void stage_quantize(void *context, int row, int thread) {
+    Run *run = context;
+    (void)thread;
+    ready(run, row, run->source + (size_t)row * run->width, run->width);
+}
+
+static void stage_gate(void *context, int row, int thread) {
+    Run *run = context;
+    int n = run->model->ffn;
+    float *gate = run->gate_up + (size_t)row * 2 * n;
+    float *h = run->h + (size_t)row * n;
+    (void)thread;
+    gated(gate, gate + n, h, n);
+    ready(run, row, h, n);
+}
+
+static void stage_linear(void *context, int strip, int thread) {
+    Run *run = context;
+    (void)thread;
+    linear_strip(run->linear, &run->in, &run->to, run->rows, strip);
+}
+
+/* y (+)= linear of the rows that the stage before has left in h or q. */
+static void apply(Run *run, const Linear *linear, int width, float *y, int stride, int add) {
+    run->linear = linear;
+    run->in = (Input){run->h, run->q, run->scale, run->sums,
+                      run->model->eight ? run->stride : width, run->stride / GROUP};
+    run->to = (Output){y, stride, add};
+    pool_run(run->pool, stage_linear, run, linear_strips(linear));
+}
+
+static void normed(Run *run, const float *x, const float *weight) {
+    run->source = x;
+    run->weight = weight;
+    pool_run(run->pool, stage_norm, run, run->rows);
+}
+
+static void run_layer(Run *run, int number) {
+    const Decoder *m = run->model;
+    const Layer *layer = &m->layer[number];
+    int rows = run->rows, attended = m->heads * m->head;
+    run->layer = number;
+    normed(run, run->x, layer->attention_norm);
+    apply(run, &layer->qkv, m->hidden, run->qkv, layer->qkv.out, 0);
+    pool_run(run->pool, stage_rotate, run, rows);
+    pool_run(run->pool, stage_attend, run, rows * m->kv_heads);
+    if (m->eight) {
+        run->source = run->h;
+        run->width = attended;
+        pool_run(run->pool, stage_quantize, run, rows);
+    }
+    apply(run, &layer->out, attended, run->x, m->hidden, 1);
+    normed(run, run->x, layer->ffn_norm);
+    apply(run, &layer->gate_up, m->hidden, run->gate_up, 2 * m->ffn, 0);
+    pool_run(run->pool, stage_gate, run, rows);
+    apply(run, &layer->down, m->ffn, run->x, m->hidden, 1);
+}
+
+static int largest(int a, int b) { return a > b ? a : b; }
+
+/* Room for a step of so many tokens; every part starts at a cache line. */
+static char *room(Run *run, int tokens) {
+    const Decoder *m = run->model;
+    size_t rows = (size_t)tokens;
+    int attended = m->heads * m->head, widest = largest(largest(m->hidden, m->ffn), attended);
+    run->stride = ALIGN(widest, GROUP);
+    size_t sizes[] = {rows * m->hidden * 4, rows * widest * 4,
+                      rows * (attended + 2 * m->kv_heads * m->head) * 4, rows * 2 * m->ffn * 4,
+                      rows * 4, rows * run->stride, rows * (run->stride / GROUP) * 4,
+                      (size_t)run->pool->threads * (m->heads / m->kv_heads) * run->context * 4};
+    void **parts[] = {(void **)&run->x, (void **)&run->h, (void **)&run->qkv,
+                      (void **)&run->gate_up, (void **)&run->scale, (void **)&run->q,
+                      (void **)&run->sums, (void **)&run->scratch};
+    size_t total = 0, count = sizeof(sizes) / sizeof(*sizes);
+    for (size_t i = 0; i < count; i++) total += ALIGN(sizes[i], 64);
+    char *base = aligned_alloc(64, total), *at = base;
+    for (size_t i = 0; base && i < count; i++) {
+        *parts[i] = at;
+        at += ALIGN(sizes[i], 64);
+    }
+    return base;
+}
+
+/* Run the tokens of a batch through the decoder, writing their keys and values, and put the
+ * logits of the wanted ones into logits [wanted][output.out]. 0, or -1 where memory is short. */
+EXPORT int pw_forward(Pool *pool, const Decoder *model, const Cache *cache, const Batch *batch,
+                      float *logits) {
+    Run run = {.model = model, .cache = cache, .batch = batch, .pool = pool, .rows = batch->tokens};
+    for (int row = 0; row < batch->tokens; row++)
+        run.context = largest(run.context, batch->positions[row] + 1);
+    run.context = ALIGN(run.context, LANES);
+    char *memory = room(&run, largest(batch->tokens, batch->wanted));
+    if (!memory) return -1;
+    size_t width = (size_t)model->hidden;
+    for (int row = 0; row < batch->tokens; row++)
+        memcpy(run.x + row * width, model->embedding + batch->ids[row] * width, width * 4);
+    pool_wake(pool);
+    for (int layer = 0; layer < model->layers; layer++) run_layer(&run, layer);
+    if (batch->wanted) {
+        /* `want` ascends, so a row is never overwritten before it has been moved. */
+        for (int i = 0; i < batch->wanted; i++)
+            memmove(run.x + i * width, run.x + batch->want[i] * width, width * 4);
+        run.rows = batch->wanted;
+        normed(&run, run.x, model->norm);
+        apply(&run, &model->output, model->hidden, logits, model->output.out, 0);
+    }
+    free(memory);
+    return 0;
+}
+
+/* Parts on their own, for tests and benchmarks. */
+
+EXPORT void pw_linear(Pool *pool, const Linear *linear, const float *x, int width, int rows,
+                      float *y) {
+    Decoder model = {.eight = linear->format >= INT8};
+    Run run = {.model = &model, .pool = pool, .rows = rows, .width = width, .source = x};
+    run.stride = ALIGN(linear->in, GROUP);
+    run.h = (float *)(uintptr_t)x;
+    run.q = malloc((size_t)rows * run.stride);
+    run.scale = malloc((size_t)rows * sizeof(float));
+    run.sums = malloc((size_t)rows * run.stride / GROUP * sizeof(int32_t));
+    if (run.q && run.scale && run.sums) {
+        pool_wake(pool);
+        if (model.eight) pool_run(pool, stage_quantize, &run, rows);
+        apply(&run, linear, width, y, linear->out, 0);
+    }
+    free(run.q);
+    free(run.scale);
+    free(run.sums);
+}
+
+EXPORT Pool *pw_open(int threads) { return pool_open(threads); }
+EXPORT void pw_close(Pool *pool) { pool_close(pool); }
+EXPORT const char *pw_isa(void) { return ISA; }
+EXPORT int pw_sizes(int which) {
+    size_t sizes[] = {sizeof(Linear), sizeof(Layer), sizeof(Decoder), sizeof(Cache), sizeof(Batch)};
+    return (int)sizes[which];
+}
