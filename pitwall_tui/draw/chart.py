@@ -14,7 +14,7 @@ from pitwall_tui.draw.cells import (
     row_width,
     width,
 )
-from pitwall_tui.race.view import ChartView
+from pitwall_tui.race.view import ChartView, TrafficView
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _AXIS = 6  # cells of the axis: a number and its tick
@@ -89,18 +89,40 @@ def _plot_row(line: int, drawn: list[str], marked: set[int], cells: int) -> list
     return spans
 
 
-def _figures(chart: ChartView) -> tuple[Span, ...]:
+def _figures(chart: ChartView, traffic: tuple[TrafficView, ...]) -> tuple[Span, ...]:
     return (
+        *[Span(f"{_rate(phase)}  ", "dim") for phase in traffic if phase.phase == "decode"],
         Span(f"peak {chart.peak:.0f}  ", "dim"),
         Span(f"mean {chart.mean:.0f} tok/s", "title bold"),
     )
 
 
-def draw_chart(chart: ChartView, cells: int, height: int) -> Rows:
-    """Output tokens/s. One or two rows make a line of blocks."""
-    head = heading("THROUGHPUT", _figures(chart), cells)
+def _traffic(traffic: TrafficView) -> Row:
+    """What a phase reads: weights + KV a token, GB/s, share of the memory's speed."""
+    mib = f"{traffic.weight_bytes / 2**20:.2f}+{traffic.kv_bytes / 2**20:.2f} MiB/tok"
+    return (
+        Span(f" {traffic.phase:<8}", "dim"),
+        Span(f"{mib} "),
+        Span(_rate(traffic), "text bold"),
+    )
+
+
+def _rate(traffic: TrafficView) -> str:
+    share = "" if traffic.share_percent is None else f" {traffic.share_percent:.0f}%"
+    return f"{traffic.gbs:.1f} GB/s{share}"
+
+
+def draw_chart(
+    chart: ChartView, cells: int, height: int, traffic: tuple[TrafficView, ...] = ()
+) -> Rows:
+    """Output tokens/s over what the phases read from memory, a line each where there is room.
+
+    One or two rows make a line of blocks.
+    """
     below = 2 if height >= 10 else 1  # lines under the plot
-    lines, inside = height - 1 - below, cells - _AXIS - 2
+    reads = [_traffic(phase) for phase in traffic] if height >= 8 else []
+    head = heading("THROUGHPUT", _figures(chart, () if reads else traffic), cells)
+    lines, inside = height - 1 - below - len(reads), cells - _AXIS - 2
     if lines < 2 or inside < 4:
         line = (Span(" "), Span(spark(chart.values, cells - 2), "chart.area"))
         return fit_box((line,) if height == 1 else (head, line), cells, height)
@@ -119,4 +141,5 @@ def draw_chart(chart: ChartView, cells: int, height: int) -> Rows:
     foot = [(left, *labels) for labels in _labels(marks, inside, below)]
     if not marks:
         foot = [(left, Span(fit(f"{len(shown) * chart.bucket:.0f} s", inside, "right"), "dim"))]
-    return fit_box((head, *rows, *foot), cells, height)
+    foot += [()] * (below - len(foot))
+    return fit_box((head, *rows, *foot, *reads), cells, height)

@@ -23,6 +23,8 @@ SIGNS: tuple[tuple[Span, str, str], ...] = (
     (Span(" YELLOW ", "ink bold", "flag.yellow"), "", "KV pages over 85 %"),
     (Span(" SAFETY ", "ink bold", "flag.safety"), "", "admission is held back; why, it says"),
     (Span(" RED ", "ink bold", "flag.red"), "", "the engine was lost, and comes back"),
+    (Span("MiB/tok", "text"), "GB/s  %",
+     "weights + KV read for a token; share of the memory's measured speed, above 100 from caches"),
     (Span("█", "page.used"), "in a team's colour", "KV page with tokens of that team's car"),
     (Span("░", "page.used"), "hatched", "reserved, and still empty"),
     (Span("█", "page.shared"), "bright", "one page that several cars share"),

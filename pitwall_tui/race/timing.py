@@ -2,8 +2,12 @@
 
 from collections import Counter, deque
 from collections.abc import Iterable
+from typing import Literal
 
-from pitwall_tui.race.view import ChartView
+from engine.stats import StepStats
+from pitwall_tui.race.view import ChartView, TrafficView
+
+Phase = Literal["decode", "prefill"]
 
 _FIRST_BUCKET = 0.5
 _MOST_BUCKETS = 240
@@ -61,6 +65,45 @@ class Window:
         if len(durations) % 2:
             return durations[middle]
         return (durations[middle - 1] + durations[middle]) / 2
+
+
+class Traffic:
+    """What steps of each phase have read, over their last `seconds`.
+
+    A step that runs any prefill counts as prefill: its tokens share one pass through the weights.
+    """
+
+    def __init__(self, seconds: float = 2.0) -> None:
+        self._seconds = seconds
+        self._steps: dict[Phase, deque[StepStats]] = {"decode": deque(), "prefill": deque()}
+
+    def add(self, step: StepStats) -> None:
+        """A step that has ended."""
+        if not step.weight_bytes:
+            return
+        steps = self._steps["prefill" if step.prefill_tokens else "decode"]
+        steps.append(step)
+        while steps[0].time < step.time - self._seconds:
+            steps.popleft()
+
+    def view(self, read_gbs: float) -> tuple[TrafficView, ...]:
+        """Each phase that has run; `read_gbs` is what the machine's memory gives, 0 if unknown."""
+        return tuple(
+            _traffic(phase, steps, read_gbs) for phase, steps in self._steps.items() if steps
+        )
+
+
+def _traffic(phase: Phase, steps: Iterable[StepStats], read_gbs: float) -> TrafficView:
+    weights = kv = tokens = 0
+    seconds = 0.0
+    for step in steps:
+        weights += step.weight_bytes
+        kv += step.kv_bytes
+        tokens += step.prefill_tokens + step.decode_rows
+        seconds += step.ms.forward / 1e3
+    gbs = (weights + kv) / max(seconds, 1e-9) / 1e9
+    share = 100 * gbs / read_gbs if read_gbs else None
+    return TrafficView(phase, weights / tokens, kv / tokens, gbs, share)
 
 
 class Chart:

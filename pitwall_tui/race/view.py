@@ -94,6 +94,18 @@ class ChartView:
 
 
 @dataclass(frozen=True, slots=True)
+class TrafficView:
+    """What steps of a phase read from memory: bytes a token, 10^9 bytes a second, and the share
+    of what this machine's memory was measured to give (None where it was not)."""
+
+    phase: Literal["decode", "prefill"]
+    weight_bytes: float
+    kv_bytes: float
+    gbs: float
+    share_percent: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class LightView:
     """One of the five start lights: a phase of loading, done when `seconds` is set."""
 
@@ -166,6 +178,7 @@ class RaceView:
     lights: tuple[LightView, ...]
     pages: PagesView
     chart: ChartView
+    traffic: tuple[TrafficView, ...]
     radio: tuple[RadioView, ...]
     knobs: tuple[KnobView, ...]
     results: tuple[ResultRow, ...]

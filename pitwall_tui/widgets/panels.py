@@ -53,7 +53,7 @@ class Throughput(Panel):
     hz = 2.0
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        return draw_chart(frame.view.chart, cells, height)
+        return draw_chart(frame.view.chart, cells, height, frame.view.traffic)
 
 
 class Radio(Panel):

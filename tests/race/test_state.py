@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.config import Knobs
-from engine.stats import EngineSnapshot, PageCounts, PageMap, RequestStats, State, StepStats
+from engine.stats import (
+    EngineSnapshot,
+    PageCounts,
+    PageMap,
+    RequestStats,
+    State,
+    StepStats,
+    StepTimes,
+)
 from pitwall_tui.race.car import Bests, Car, LineDone
 from pitwall_tui.race.events import (
     CarStart,
@@ -401,6 +409,20 @@ def test_the_first_over_the_line_wins() -> None:
     view = after(progress(1.0, {"28": race}), progress(2.0, {"7": race}))
     assert [e.text for e in view.radio][-1] == "chequered flag: VAR wins"
     assert [(row.code, row.race_time) for row in view.results] == [("VAR", 0.0), ("KES", 1.0)]
+
+
+def test_what_a_phase_reads_is_counted_by_token_and_second() -> None:
+    reads = {"weight_bytes": 40_000_000, "kv_bytes": 10_000_000, "decode_rows": 4}
+    times = StepTimes(0.0, 2.0, 0.0, 0.0)
+    decode = progress(1.0, {"7": "L"}, ms=times, **reads)
+    prefill = progress(2.0, {"7": "0"}, ms=times, prefill_tokens=96, **reads)
+    old = progress(9.0, {"7": "1"}, ms=times, **reads)
+    first, second = after(decode, prefill).traffic
+    assert (first.phase, first.weight_bytes, first.kv_bytes) == ("decode", 1e7, 2.5e6)
+    assert first.gbs == pytest.approx(25.0)
+    assert first.share_percent == pytest.approx(100 * 25 / MODEL.read_gbs)
+    assert (second.phase, second.weight_bytes) == ("prefill", 4e5)
+    assert after(decode, prefill, old).traffic[0] == first
 
 
 def test_the_rate_falls_while_an_engine_waits() -> None:

@@ -28,7 +28,7 @@ DRAWINGS: dict[str, Draw] = {
     "tower": lambda view, w, h: draw_tower(view, w, h, {7: 1, 28: -1}),
     "track": draw_track,
     "pages": lambda view, w, h: draw_pages(view.pages, w, h),
-    "chart": lambda view, w, h: draw_chart(view.chart, w, h),
+    "chart": lambda view, w, h: draw_chart(view.chart, w, h, view.traffic),
     "radio": lambda view, w, h: draw_radio(view.radio, w, h),
     "lights": lambda view, w, h: draw_lights(view.lights, view.time, w, h),
     "status": lambda view, w, h: draw_status(view, Notice(frozen=True, replay=True), w, h),
@@ -269,6 +269,14 @@ def test_a_chart_with_axis_and_mark() -> None:
         "     0┤██│█                   ",
         "         kv_cache off         ",
     ]
+
+
+def test_what_is_read_is_under_the_chart_or_in_its_head() -> None:
+    view = views.racing()
+    lines = plain(draw_chart(view.chart, 46, 12, view.traffic)).split("\n")
+    assert lines[-2].rstrip() == " decode  4.86+1.14 MiB/tok 20.1 GB/s 72%"
+    assert lines[-1].rstrip() == " prefill 0.29+0.01 MiB/tok 3.3 GB/s"
+    assert "20.1 GB/s 72%" in plain(draw_chart(view.chart, 58, 5, view.traffic)).split("\n")[0]
 
 
 # Radio, status, knobs, lights

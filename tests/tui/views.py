@@ -16,6 +16,7 @@ from pitwall_tui.race.view import (
     SectorColour,
     SectorView,
     StatusView,
+    TrafficView,
 )
 
 TEAMS = (
@@ -260,6 +261,10 @@ def racing(**changes: object) -> RaceView:
         lights=tuple(replace(light, seconds=light.seconds or 0.4) for light in LIGHTS),
         pages=pages(),
         chart=chart(),
+        traffic=(
+            TrafficView("decode", 5.1e6, 1.2e6, 20.14, 71.9),
+            TrafficView("prefill", 3e5, 1e4, 3.3, None),
+        ),
         radio=RADIO,
         knobs=KNOBS,
         results=(),
@@ -275,7 +280,7 @@ def empty() -> RaceView:
         status=replace(STATUS, flag="lights", tokens_per_second=0.0, step_ms=0.0, running=0,
                        waiting=0, parked=0, preemptions=0, prefix_hit_percent=None),
         lights=(), pages=PagesView(b"", b"", b"", 0, 0, 0, 0, 0, 0.0, 0),
-        chart=ChartView(0.5, (), (), 0.0, 0.0), radio=(), knobs=(),
+        chart=ChartView(0.5, (), (), 0.0, 0.0), traffic=(), radio=(), knobs=(),
     )  # fmt: skip
 
 
