@@ -59,9 +59,10 @@ KNOBS: tuple[Knob, ...] = (
     Knob("static_batch", 4, low=1, help="size of a static batch"),
     Knob("prefill_chunk", 256, low=0, help="prefill tokens a step, 0 for whole prompts"),
     Knob("weights", "fp32", ("fp32", "bf16", "int8", "int4"), help="how weights are held"),
+    Knob("kv_dtype", "fp32", ("fp32", "int8"), help="how keys and values are held"),
     Knob("kernels", "native", ("native", "torch"), help="our own kernels, or torch's"),
 )
-PLANNED = ("kv_dtype", "speculation", "draft_length")
+PLANNED = ("speculation", "draft_length")
 _BY_NAME = {knob.name: knob for knob in KNOBS}
 
 
@@ -80,6 +81,7 @@ class Knobs:
     static_batch: int = 4
     prefill_chunk: int = 256
     weights: str = "fp32"
+    kv_dtype: str = "fp32"
     kernels: str = "native"
 
     def __post_init__(self) -> None:

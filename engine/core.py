@@ -54,18 +54,14 @@ class Engine:
         self._formats = formats
         self._clock = clock
         self._knobs = formats.effective(knobs)
-        self._weights = self._knobs.weights
+        self._served = self._knobs  # those of the last step
         self._read_gbs = 0.0
-        self._page_bytes = page_bytes = KVCache.page_bytes(
-            formats.spec, config.page_size, formats.dtype
-        )
-        total = int(config.kv_memory_mib * 2**20) // page_bytes
+        total = self._pages(self._knobs.kv_dtype)
         if total < 1:
-            raise EngineError(
-                f"kv_memory_mib {config.kv_memory_mib:g} holds no page of {page_bytes} bytes"
-            )
+            size, given = self._page_bytes(self._knobs.kv_dtype), config.kv_memory_mib
+            raise EngineError(f"kv_memory_mib {given:g} holds no page of {size} bytes")
         try:
-            self._cache = self._make_cache(total)
+            self._cache = self._make_cache(total, self._knobs.kv_dtype)
         except RuntimeError as error:  # torch has no name of its own for it on a CPU
             reason = str(error).splitlines()[0]
             raise EngineError(
@@ -90,9 +86,19 @@ class Engine:
         knobs = knobs or Knobs()
         return cls(Formats(config, knobs), config, knobs, clock)
 
-    def _make_cache(self, pages: int) -> KVCache:
+    def _make_cache(self, pages: int, kv_dtype: str = "fp32") -> KVCache:
         formats = self._formats
-        return KVCache(formats.spec, pages, self.config.page_size, formats.dtype, formats.device)
+        return KVCache(
+            formats.spec, pages, self.config.page_size, formats.dtype, formats.device, kv_dtype
+        )
+
+    def _page_bytes(self, kv_dtype: str) -> int:
+        formats = self._formats
+        return KVCache.page_bytes(formats.spec, self.config.page_size, formats.dtype, kv_dtype)
+
+    def _pages(self, kv_dtype: str) -> int:
+        """How many pages of a format the KV memory holds."""
+        return int(self.config.kv_memory_mib * 2**20) // self._page_bytes(kv_dtype)
 
     # Requests
 
@@ -133,10 +139,12 @@ class Engine:
                 f"{self._formats.max_context}"
             )
         need = pages_for(request.max_length, self.config.page_size)
-        if need > self._pool.total:
+        # Of the largest kind, so that it can go on whatever kv_dtype is switched to.
+        most = self._pages("fp32")
+        if need > most:
             raise RequestError(
                 f"request {request.id!r}: needs {need} pages of KV memory, there are "
-                f"{self._pool.total}: raise kv_memory_mib"
+                f"{most}: raise kv_memory_mib"
             )
 
     def abort(self, id: str) -> None:
@@ -208,9 +216,7 @@ class Engine:
         """Plan, run, commit. Without work it does nothing and says so."""
         decoder = self._formats.get(self._knobs)
         start = time.perf_counter()
-        if self._knobs.weights != self._weights:
-            self._weights = self._knobs.weights
-            self._planner.taint()
+        preempted = self._adopt()
         plan = self._planner.plan(self._knobs)
         if self.has_work and not plan.rows:
             raise InvariantError("there is work, but the plan runs none of it")
@@ -233,7 +239,7 @@ class Engine:
             prefill_tokens=sum(len(row.tokens) for row in plan.rows) - decodes,
             decode_rows=decodes,
             admitted=plan.admitted,
-            preempted=plan.preempted,
+            preempted=(*preempted, *plan.preempted),
             finished=(*ended, *finished),
             waiting=len(self._planner.waiting),
             running=len(self._planner.running),
@@ -242,7 +248,7 @@ class Engine:
             prefix_hits=plan.prefix_hits,
             pages=counts,
             weight_bytes=decoder.read_bytes * passes(plan.rows),
-            kv_bytes=sum(row.end for row in plan.rows) * self._page_bytes // self.config.page_size,
+            kv_bytes=sum(row.end for row in plan.rows) * counts.page_bytes // self.config.page_size,
             ms=StepTimes(
                 plan=(planned - start) * 1e3,
                 forward=result.forward_ms,
@@ -250,6 +256,26 @@ class Engine:
                 commit=(time.perf_counter() - ran) * 1e3,
             ),
         )
+
+    def _adopt(self) -> list[tuple[str, int]]:
+        """Go over to weights or a kv_dtype that the last step did not have; who was preempted.
+
+        Requests keep the keys and values that they have: those of other weights as they are, those
+        of another kv_dtype converted, page by page. Nobody else is given them any more.
+        """
+        before, self._served = self._served, self._knobs
+        now = self._served
+        if (now.weights, now.kv_dtype) == (before.weights, before.kv_dtype):
+            return []
+        self._planner.taint()
+        if now.kv_dtype == before.kv_dtype:
+            return []
+        total = self._pages(now.kv_dtype)
+        kept, preempted = self._planner.resize(total)
+        cache = self._make_cache(total, now.kv_dtype)
+        cache.take(self._cache, kept)
+        self._cache, self._runner = cache, Runner(cache)
+        return preempted
 
     def _commit(
         self, plan: StepPlan, result: StepResult, now: float
@@ -300,7 +326,10 @@ class Engine:
         # As many as can run: each holds a page at least.
         most = min(self._knobs.max_batch, self._pool.total, WARM_BATCH)
         size = min(self.config.page_size, self._formats.max_context - 1)
-        decoder, runner = self._formats.get(self._knobs), Runner(self._make_cache(2 * most))
+        decoder, runner = (
+            self._formats.get(self._knobs),
+            Runner(self._make_cache(2 * most, self._knobs.kv_dtype)),
+        )
         rows = [Row(str(i), 0, (0,) * size, (i,), None) for i in range(most)]
         runner.run(decoder, StepPlan(self._knobs, tuple(rows), (), (), "", 0, 0))
         for count in range(1, len(rows) + 1):
@@ -343,7 +372,7 @@ class Engine:
             weights_format=self._knobs.weights,
             weights_bytes=self._formats.get(self._knobs).nbytes,
             page_size=self.config.page_size,
-            page_bytes=self._page_bytes,
+            page_bytes=self._page_bytes(self._knobs.kv_dtype),
             pages_total=self._pool.total,
             max_context=self._formats.max_context,
             device=str(self._formats.device),
@@ -400,7 +429,15 @@ class Engine:
             reserved += len(sequence.pages) - pages_for(sequence.computed, size)
             empty += len(sequence.pages) * size - sequence.computed
         pool = self._pool
-        return PageCounts(pool.total, pool.used, pool.cached, pool.free, reserved, empty)
+        return PageCounts(
+            total=pool.total,
+            used=pool.used,
+            cached=pool.cached,
+            free=pool.free,
+            reserved=reserved,
+            empty_slots=empty,
+            page_bytes=self._page_bytes(self._served.kv_dtype),
+        )
 
     def _page_map(self, sequences: list[Sequence]) -> PageMap:
         kinds = bytearray(

@@ -6,27 +6,72 @@ import torch
 from torch import Tensor
 
 from engine.kernels.attention import attend_pages, padded_groups, tile_pages
+from engine.linear import quantize_rows
 from engine.plan import Row
 from engine.spec import ModelSpec
 
 
 class KVCache:
-    """Keys and values of all layers, in pages: [layers, 2 * kv_heads, pages, page_size, head]."""
+    """Keys and values of all layers in pages, in the model's own dtype or as int8.
+
+    `data` is [layers, 2 * kv_heads, pages, page_size, head]: a layer's keys of all heads, then its
+    values. As int8 every token has a scale for each head, in `scale` [layers, 2 * kv_heads, pages,
+    page_size], float32; else that is None.
+    """
 
     def __init__(
-        self, spec: ModelSpec, pages: int, page_size: int, dtype: torch.dtype, device: torch.device
+        self,
+        spec: ModelSpec,
+        pages: int,
+        page_size: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        kv_dtype: str = "fp32",
     ) -> None:
-        self.page_size = page_size
-        self.data = torch.zeros(
-            (spec.layers, 2 * spec.kv_heads, pages, page_size, spec.head_size),
-            dtype=dtype,
-            device=device,
-        )
+        shape = (spec.layers, 2 * spec.kv_heads, pages, page_size, spec.head_size)
+        self.scale: Tensor | None = None
+        if kv_dtype == "int8":
+            self.data = torch.zeros(shape, dtype=torch.int8, device=device)
+            self.scale = torch.zeros(shape[:-1], dtype=torch.float32, device=device)
+        else:
+            self.data = torch.zeros(shape, dtype=dtype, device=device)
+        self._dtype = dtype
 
     @staticmethod
-    def page_bytes(spec: ModelSpec, page_size: int, dtype: torch.dtype) -> int:
-        per_token = spec.layers * 2 * spec.kv_heads * spec.head_size
-        return per_token * page_size * torch.empty(0, dtype=dtype).element_size()
+    def page_bytes(spec: ModelSpec, page_size: int, dtype: torch.dtype, kv_dtype: str) -> int:
+        """Bytes of a page over all layers, scales included."""
+        width = torch.empty(0, dtype=dtype).element_size()
+        vector = spec.head_size + 4 if kv_dtype == "int8" else spec.head_size * width
+        return spec.layers * 2 * spec.kv_heads * page_size * vector
+
+    def write(self, layer: int, slots: Tensor, kv: Tensor) -> None:
+        """kv [2 * kv_heads, tokens, head] into slots int64 [tokens], counted over all pages."""
+        data = self.data[layer]
+        flat = data.view(data.shape[0], -1, data.shape[-1])
+        if self.scale is None:
+            flat.index_copy_(1, slots, kv)
+            return
+        codes, scales = quantize_rows(kv)
+        flat.index_copy_(1, slots, codes)
+        scale = self.scale[layer]
+        scale.view(scale.shape[0], -1).index_copy_(1, slots, scales[..., 0].to(torch.float32))
+
+    def read(self, layer: int, pages: Tensor) -> Tensor:
+        """Floats [2 * kv_heads, len(pages), page_size, head]."""
+        found = self.data[layer].index_select(1, pages)
+        if self.scale is None:
+            return found
+        scales = self.scale[layer].index_select(1, pages)[..., None]
+        return found.to(self._dtype) * scales.to(self._dtype)
+
+    def take(self, other: "KVCache", pages: list[int]) -> None:
+        """Fill pages 0, 1, ... with these pages of another cache, in this one's format."""
+        if not pages:
+            return
+        index = torch.tensor(pages, device=self.data.device)
+        for layer in range(len(self.data)):
+            kv = other.read(layer, index).flatten(1, 2)
+            self.write(layer, torch.arange(kv.shape[1], device=self.data.device), kv)
 
 
 class PagedAttention:
@@ -36,7 +81,7 @@ class PagedAttention:
         self._cache = cache
         self._groups = groups
         device = cache.data.device
-        size = cache.page_size
+        size = cache.data.shape[3]
         slots = [
             row.pages[position // size] * size + position % size
             for row in rows
@@ -66,9 +111,7 @@ class PagedAttention:
             )
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        data = self._cache.data[layer]
-        kv = torch.cat((k, v), 1).transpose(0, 1)
-        data.view(data.shape[0], -1, data.shape[-1]).index_copy_(1, self._slots, kv)
+        self._cache.write(layer, self._slots, torch.cat((k, v), 1).transpose(0, 1))
         heads = k.shape[1]
         q = q.unflatten(1, (heads, self._groups))
         padding = padded_groups(self._groups) - self._groups
@@ -77,7 +120,8 @@ class PagedAttention:
         out = torch.empty_like(q)
         for index, new, tables, starts in self._batches:
             batch = q[index].unflatten(0, (-1, new))
-            out[index] = attend_pages(batch, data, tables, starts).flatten(0, 1)
+            context = self._cache.read(layer, tables.reshape(-1))
+            out[index] = attend_pages(batch, context, starts).flatten(0, 1)
         return out[:, :, : self._groups].flatten(1, 2)
 
 

@@ -107,6 +107,17 @@ class PagePool:
         self._key_of.clear()
         self._page_of.clear()
 
+    def resize(self, total: int) -> list[int]:
+        """Have `total` pages from now on. The pages in use become 0, 1, ... in the order of their
+        numbers, which are returned; all others are free. Nothing may be published."""
+        kept = [page for page in range(self.total) if self.refs[page]]
+        if self._key_of or len(kept) > total:
+            raise InvariantError(f"{len(kept)} pages in use cannot become {total}")
+        self.refs = [self.refs[page] for page in kept] + [0] * (total - len(kept))
+        self._free = deque(range(len(kept), total))
+        self.total = total
+        return kept
+
     def find(self, key: PrefixKey) -> int | None:
         return self._page_of.get(key)
 

@@ -73,6 +73,21 @@ class Planner:
             sequence.tainted |= sequence.computed > 0
             sequence.published = 0
 
+    def resize(self, total: int) -> tuple[list[int], list[tuple[str, int]]]:
+        """Go on with `total` pages, of which the youngest requests may have to give up theirs.
+
+        Returns the old numbers of the pages that are kept, which become 0, 1, ..., and the
+        preempted as in StepPlan. Comes after `taint`: nothing may be published.
+        """
+        preempted: list[tuple[str, int]] = []
+        while self.pool.used > total:
+            self._preempt(next(s for s in reversed(self.running) if s.pages), preempted)
+        kept = self.pool.resize(total)
+        number = {old: new for new, old in enumerate(kept)}
+        for sequence in self.running:
+            sequence.pages = [number[page] for page in sequence.pages]
+        return kept, preempted
+
     # Who may run
 
     def _active(self, knobs: Knobs) -> list[Sequence]:
@@ -117,9 +132,9 @@ class Planner:
             if victim is None:
                 # Only older ones hold what it needs: it waits for them with empty hands.
                 if sequence.pages:
-                    self._preempt(sequence, step)
+                    self._preempt(sequence, step.preempted)
                 return False
-            self._preempt(victim, step)
+            self._preempt(victim, step.preempted)
         want = pages_for(self._reservation(sequence, length, step.knobs), self.page_size)
         # Reserving is a wish that never costs another request its pages.
         grow = want - len(sequence.pages)
@@ -146,9 +161,9 @@ class Planner:
                 return other
         raise InvariantError(f"request {sequence.id} is scheduled but not running")
 
-    def _preempt(self, sequence: Sequence, step: "_Step") -> None:
+    def _preempt(self, sequence: Sequence, preempted: list[tuple[str, int]]) -> None:
         """Take its pages; it will recompute them from its tokens."""
-        step.preempted.append((sequence.id, sequence.computed))
+        preempted.append((sequence.id, sequence.computed))
         self._release(sequence)
         sequence.preemptions += 1
         sequence.state = "waiting"

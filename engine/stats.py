@@ -19,7 +19,7 @@ class PageCounts:
 
     `used` are held by requests, `cached` hold a published prefix that nobody holds, `reserved`
     are those of `used` in which no token has been written yet; `empty_slots` counts the token
-    slots in used pages that hold no token.
+    slots in used pages that hold no token; `page_bytes` are those of a page over all layers.
     """
 
     total: int
@@ -28,6 +28,7 @@ class PageCounts:
     free: int
     reserved: int
     empty_slots: int
+    page_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class StepStats:
     held: str = ""
     prefix_queries: int = 0
     prefix_hits: int = 0
-    pages: PageCounts = PageCounts(0, 0, 0, 0, 0, 0)
+    pages: PageCounts = PageCounts(0, 0, 0, 0, 0, 0, 0)
     weight_bytes: int = 0
     kv_bytes: int = 0
     ms: StepTimes = StepTimes(0, 0, 0, 0)

@@ -61,10 +61,11 @@ KNOB_KEYS: tuple[KnobKeys, ...] = (
     KnobKeys("prefix_cache", "3", "prefix", ("on", "off")),
     KnobKeys("batching", "4", "", ("none", "static", "continuous")),
     KnobKeys("max_batch", "5", "max", _BATCHES, "left_square_bracket", "right_square_bracket"),
-    KnobKeys("static_batch", "6", "static", ("1", "2", "4", "8", "12", "16", "20")),
+    KnobKeys("static_batch", "6", "st", ("1", "2", "4", "8", "12", "16", "20")),
     KnobKeys("prefill_chunk", "7", "chunk", ("0", "32", "64", "128", "256", "512", "1024")),
     KnobKeys("weights", "8", "", ("fp32", "bf16", "int8", "int4")),
-    KnobKeys("kernels", "9", "", ("native", "torch")),
+    KnobKeys("kv_dtype", "9", "kv", ("fp32", "int8")),
+    KnobKeys("kernels", "0", "", ("native", "torch")),
 )
 KNOB_KEY: dict[str, KnobKeys] = {keys.name: keys for keys in KNOB_KEYS}
 DEFAULTS: dict[str, str] = {knob.name: str(knob.default) for knob in KNOBS}

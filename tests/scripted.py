@@ -166,6 +166,6 @@ class Script:
             running=len(held),
             prefix_queries=4,
             prefix_hits=3,
-            pages=PageCounts(PAGES, used, 0, PAGES - used, 0, used * PAGE_SIZE - slots),
+            pages=PageCounts(PAGES, used, 0, PAGES - used, 0, used * PAGE_SIZE - slots, 65536),
             ms=StepTimes(0.1, 9.0, 0.5, 0.4),
         )

@@ -24,18 +24,17 @@ def padded_groups(groups: int) -> int:
     return -(-groups // ROW_MULTIPLE) * ROW_MULTIPLE
 
 
-def attend_pages(q: Tensor, pool: Tensor, tables: Tensor, starts: Tensor) -> Tensor:
+def attend_pages(q: Tensor, context: Tensor, starts: Tensor) -> Tensor:
     """Causal attention of `new` tokens in each of `rows` requests.
 
-    q      float [rows, new, kv_heads, groups, head], groups a multiple of ROW_MULTIPLE
-    pool   float [2 * kv_heads, pages, page_size, head]: keys of all heads, then values
-    tables int64 [rows, table]: page numbers in order; table a multiple of tile_pages, padded
-           with any valid page
-    starts int64 [rows]: position of each request's first new token
+    q       float [rows, new, kv_heads, groups, head], groups a multiple of ROW_MULTIPLE
+    context float [2 * kv_heads, rows * pages, page_size, head]: keys of all heads, then values, of
+            each request's pages in order; as many for each, a multiple of tile_pages
+    starts  int64 [rows]: position of each request's first new token
     returns float like q
     """
     rows, new = q.shape[:2]
-    context = pool.index_select(1, tables.reshape(-1))
+    size = context.shape[2]
     out = torch.empty_like(q)
     for first in range(0, new, QUERY_TILE):
         last = min(first + QUERY_TILE, new)
@@ -43,7 +42,7 @@ def attend_pages(q: Tensor, pool: Tensor, tables: Tensor, starts: Tensor) -> Ten
             q[:, first:last],
             context.view(context.shape[0], rows, -1, q.shape[-1]),
             starts + first,
-            tile_pages(pool.shape[2]) * pool.shape[2],
+            tile_pages(size) * size,
         )
     return out
 

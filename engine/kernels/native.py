@@ -192,7 +192,7 @@ class PackedMatrix:
 
 
 class NativeDecoder:
-    """A model on the native kernels: fp32 keys and values, weights in any of FORMATS.
+    """A model on the native kernels, its weights in any of FORMATS.
 
     Raises NativeUnavailableError where a width is not one that the kernels take.
     """
@@ -256,9 +256,12 @@ class NativeDecoder:
         logits = torch.empty((len(wanted), self._struct.output.outputs), dtype=torch.float32)
         data = cache.data
         keep = _Cache(
-            data.data_ptr(), None, data.shape[2], data.shape[3], data.shape[4],
-            data.shape[1] // 2, 0,
-        )  # fmt: skip
+            data.data_ptr(),
+            None if cache.scale is None else cache.scale.data_ptr(),
+            *data.shape[2:],
+            data.shape[1] // 2,
+            int(cache.scale is not None),
+        )
         self._native.forward(self._struct, keep, batch, logits)
         return logits[:, : self._vocab]
 

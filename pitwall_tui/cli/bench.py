@@ -190,7 +190,7 @@ def _run(
         "tokens_per_second": output / seconds,
         **_decoding(last.requests),
         "ttft_ms": 1e3 * sum(first) / len(first),
-        "kv_bytes_peak": max(step.pages.used for step in steps) * info.page_bytes,
+        "kv_bytes_peak": max(step.pages.used * step.pages.page_bytes for step in steps),
         "prefill_tokens": sum(step.prefill_tokens for step in steps),
         "preemptions": sum(request.preemptions for request in last.requests),
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.config import Knobs
-from engine.stats import FinishReason, ModelInfo, RequestStats, StepStats
+from engine.stats import FinishReason, ModelInfo, PageCounts, RequestStats, StepStats
 from pitwall_tui.race.events import RaceStarted
 
 _SCHEMA = 1
@@ -79,8 +79,7 @@ class Ledger:
         self.accounts = {car.id: Account() for car in race.cars}
         self.knobs: Knobs | None = None
         self.knob_changes: list[tuple[float, str, str | int]] = []
-        self.pages_peak = 0
-        self.empty_slots_peak = 0
+        self.peak = PageCounts(0, 0, 0, 0, 0, 0, 0)  # when requests held most bytes
         self.prefix_queries = 0
         self.prefix_hits = 0
         self.first_submission: float | None = None
@@ -97,8 +96,8 @@ class Ledger:
         for id, _ in step.preempted:
             if account := self.accounts.get(id):
                 account.preemptions += 1
-        if step.pages.used > self.pages_peak:
-            self.pages_peak, self.empty_slots_peak = step.pages.used, step.pages.empty_slots
+        if step.pages.used * step.pages.page_bytes > self.peak.used * self.peak.page_bytes:
+            self.peak = step.pages
         self.prefix_queries += step.prefix_queries
         self.prefix_hits += step.prefix_hits
         before, self._last_knobs = self._last_knobs, step.knobs
@@ -161,8 +160,8 @@ class Ledger:
         return [account for account in self.accounts.values() if account.served]
 
     def waste_peak_percent(self, page_size: int) -> float:
-        """Token slots of the used pages that held none when most pages were used."""
-        return waste_percent(self.pages_peak, self.empty_slots_peak, page_size)
+        """Token slots of the used pages that held none when requests held most bytes."""
+        return waste_percent(self.peak.used, self.peak.empty_slots, page_size)
 
     def summary(
         self, model: ModelInfo | None, laps: Mapping[str, int], losses: int
@@ -176,8 +175,6 @@ class Ledger:
         latencies that never came are null.
         """
         size = model.page_size if model else 0
-        page_bytes = model.page_bytes if model else 0
-        total = model.pages_total if model else 0
         return {
             "schema": _SCHEMA,
             "circuit": self.race.circuit,
@@ -207,10 +204,10 @@ class Ledger:
             },
             "kv": {
                 "page_size": size,
-                "pages_total": total,
-                "pages_peak": self.pages_peak,
-                "bytes_total": total * page_bytes,
-                "bytes_peak": self.pages_peak * page_bytes,
+                "pages_total": self.peak.total,
+                "pages_peak": self.peak.used,
+                "bytes_total": self.peak.total * self.peak.page_bytes,
+                "bytes_peak": self.peak.used * self.peak.page_bytes,
                 "waste_peak_percent": self.waste_peak_percent(size),
                 "preemptions": self.preemptions,
             },

@@ -56,9 +56,9 @@ def totals(ledger: Ledger, model: ModelInfo | None, red_flags: int) -> tuple[tup
         ("E2E p50 / p99", _latency(account.e2e_ms for account in served)),
     ]
     if model is not None:
-        peak = ledger.pages_peak * model.page_bytes / 2**20
+        peak = ledger.peak.used * ledger.peak.page_bytes / 2**20
         rows += [
-            ("KV pages at peak", f"{ledger.pages_peak} of {model.pages_total}, {peak:.1f} MiB"),
+            ("KV pages at peak", f"{ledger.peak.used} of {ledger.peak.total}, {peak:.1f} MiB"),
             ("empty slots at peak", f"{ledger.waste_peak_percent(model.page_size):.1f} %"),
         ]
     rows.append(("preemptions", str(ledger.preemptions)))

@@ -45,6 +45,7 @@ _ANNOUNCED: dict[Flag, str] = {"safety": "safety car", "yellow": "yellow flag"}
 # A flag that comes back within so many seconds is the same one, not news.
 _QUIET = 5.0
 _NOBODY = 255
+_MODEL_KNOBS = ("weights", "kv_dtype")
 _UNKNOWN_TEAM = "#888888"
 # The engine's finish reasons of a car whose text has not ended its race.
 _ENDS = {"length": "out of tokens", "abort": "withdrawn", "stop": "stopped early"}
@@ -208,7 +209,7 @@ class RaceState:
         changes = self._ledger.add_step(step, time)
         for name, value in changes:
             self._chart.mark(time, f"{name} {value}")
-            another = ": from here it is another model" if name == "weights" else ""
+            another = ": from here it is another model" if name in _MODEL_KNOBS else ""
             self._say("knob", f"{name} {value}{another}")
         counts = tuple((id, len(tokens)) for id, tokens in step.tokens if id in self._cars)
         self._window.add(time, counts, step.ms.total)
@@ -378,7 +379,7 @@ class RaceState:
 
     def _pages(self, cars: list[Car]) -> PagesView:
         snapshot, model = self._snapshot, self._model
-        pages = snapshot.pages if snapshot else PageCounts(0, 0, 0, 0, 0, 0)
+        pages = snapshot.pages if snapshot else PageCounts(0, 0, 0, 0, 0, 0, 0)
         page_map = snapshot.page_map if snapshot else PageMap(b"", b"")
         teams, places = bytearray([_NOBODY] * 256), bytearray([_NOBODY] * 256)
         rows = {car.start.id: (car.team, row) for row, car in enumerate(cars)}
@@ -397,7 +398,7 @@ class RaceState:
             waste_percent=waste_percent(
                 pages.used, pages.empty_slots, model.page_size if model else 0
             ),
-            page_bytes=model.page_bytes if model else 0,
+            page_bytes=pages.page_bytes,
         )
 
     def _knob_views(self) -> tuple[KnobView, ...]:

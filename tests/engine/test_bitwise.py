@@ -243,8 +243,8 @@ def contexts_beside(patch: pytest.MonkeyPatch) -> None:
     """Attention that depends on the longest context in its batch."""
     attend = kvcache.attend_pages
 
-    def plant(q: Tensor, pool: Tensor, tables: Tensor, starts: Tensor) -> Tensor:
-        return attend(q, pool, tables, starts) * (1 + 2**-22 * tables.shape[1])
+    def plant(q: Tensor, context: Tensor, starts: Tensor) -> Tensor:
+        return attend(q, context, starts) * (1 + 2**-22 * (context.shape[1] // len(q)))
 
     patch.setattr(kvcache, "attend_pages", plant)
 

@@ -48,6 +48,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "static_batch": 4,
         "prefill_chunk": 256,
         "weights": "fp32",
+        "kv_dtype": "fp32",
         "kernels": "native",
     }
     assert {knob.name: knob.default for knob in KNOBS} == Knobs().as_dict()

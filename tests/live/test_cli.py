@@ -131,7 +131,7 @@ def test_help_and_version_import_neither_torch_nor_textual() -> None:
         (("race", "--headless", "--cars", "21"), ("cars 21", "20")),
         (("race", "--headless", "--knobs", "turbo=on"), ("turbo", "kv_cache")),
         (("race", "--headless", "--knobs", "batching=fast"), ("batching", "fast", "static")),
-        (("race", "--headless", "--knobs", "kv_dtype=int8"), ("kv_dtype", "not built")),
+        (("race", "--headless", "--knobs", "draft_length=4"), ("draft_length", "not built")),
         (("race", "--headless", "--knobs", "weights=int3"), ("weights", "int3", "int4")),
         (("race", "--headless", "--knobs", "speculation=junior"), ("speculation", "not built")),
         (("race", "--headless", "--knobs", "max_batch=0"), ("max_batch", "0")),

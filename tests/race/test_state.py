@@ -214,7 +214,7 @@ def progress(
 ) -> Progress:
     """A snapshot of one step in which the cars said `text`, one character a token."""
     text = text or {}
-    counts = pages or PageCounts(100, 10, 0, 90, 0, 16)
+    counts = pages or PageCounts(100, 10, 0, 90, 0, 16, 65536)
     step = StepStats(
         step=1,
         time=time,
@@ -285,11 +285,11 @@ ENDED = tuple(request(id, "finished", finish_reason="stop", finished=1.0) for id
             "VAR needs 3 pages",
         ),
         (
-            (progress(1.0, {"7": "L"}, pages=PageCounts(100, 86, 0, 14, 0, 0)),),
+            (progress(1.0, {"7": "L"}, pages=PageCounts(100, 86, 0, 14, 0, 0, 65536)),),
             "yellow",
             "86 % of the KV pages are in use",
         ),
-        ((progress(1.0, {"7": "L"}, pages=PageCounts(100, 85, 0, 15, 0, 0)),), "green", ""),
+        ((progress(1.0, {"7": "L"}, pages=PageCounts(100, 85, 0, 15, 0, 0, 65536)),), "green", ""),
         ((progress(1.0, {"7": "L"}), RedFlag("killed")), "red", "killed"),
         ((progress(1.0, {"7": "L"}), RedFlag("killed"), EngineReady(MODEL)), "green", ""),
         ((progress(1.0, {"7": "L"}), RedFlag("killed"), progress(1.1)), "green", ""),

@@ -321,14 +321,15 @@ def test_the_status_line_shows_pace_pause_freeze_and_replay() -> None:
 @pytest.mark.parametrize("cells", [80, 100, 120, 160])
 def test_every_knob_and_its_key_are_on_the_bar(cells: int) -> None:
     text = plain(draw_knobs(views.KNOBS, cells))
-    assert all(f" {key}" in text for key in range(1, 10))
-    assert all(name in text for name in ("kv", "prefix", "max", "static", "chunk"))
+    assert all(f" {key}" in text for key in range(10))
+    assert all(name in text for name in ("kv", "prefix", "max", "st", "chunk"))
     assert text.rstrip().endswith("native")
 
 
 def test_a_pending_knob_shows_old_and_new() -> None:
     knobs = (replace(views.KNOBS[0], pending="off"), *views.KNOBS[1:])
-    assert "kv on→off" in plain(draw_knobs(knobs, 80))
+    assert "kv on→off" in plain(draw_knobs(knobs, 100))
+    assert "1 on→off" in plain(draw_knobs(knobs, 80))  # names give way for the moment
 
 
 @pytest.mark.parametrize("cells", [80, 100, 160])

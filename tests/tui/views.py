@@ -187,6 +187,7 @@ KNOBS = (
     KnobView("static_batch", "4", None, "size of a static batch"),
     KnobView("prefill_chunk", "256", None, "prefill tokens a step, 0 for whole prompts"),
     KnobView("weights", "fp32", None, "how weights are held"),
+    KnobView("kv_dtype", "fp32", None, "how keys and values are held"),
     KnobView("kernels", "native", None, "our own kernels, or torch's"),
 )
 LIGHTS = (
