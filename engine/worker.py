@@ -174,7 +174,9 @@ def load(connection: Connection, config: EngineConfig, knobs: Knobs) -> "Worker"
     with _phase(connection, 0, "importing torch"):
         from engine.core import Engine
         from engine.formats import Formats
-    with _phase(connection, 1, f"reading {Path(config.model).name}"):
+        from engine.kernels.build import is_to_be_built
+    built = "building the native kernels, once; " if is_to_be_built() else ""
+    with _phase(connection, 1, f"{built}reading {Path(config.model).name}"):
         formats = Formats(config, knobs)
     clock = PausableClock()
     clock.pause(True)  # it starts when the engine is ready

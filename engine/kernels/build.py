@@ -33,15 +33,28 @@ def load_library(target: str = "native") -> CDLL:
 
     Raises NativeUnavailableError; what a compiler says is kept in a log that the error names.
     """
-    _check_cpu()
-    compiler = _compiler()
-    built = cache_folder() / f"kernels-{_fingerprint(compiler, target)}.so"
+    compiler, built = _wanted(target)
     if not _whole(built):
         _build(compiler, target, built)
     try:
         return CDLL(str(built))
     except OSError as error:
         raise NativeUnavailableError(f"{built} cannot be loaded: {error}") from None
+
+
+def is_to_be_built(target: str = "native") -> bool:
+    """Whether `load_library` will take the seconds that a build takes."""
+    try:
+        return not _whole(_wanted(target)[1])
+    except NativeUnavailableError:
+        return False
+
+
+def _wanted(target: str) -> tuple[list[str], Path]:
+    """The compiler, and where what it builds for this target is kept."""
+    _check_cpu()
+    compiler = _compiler()
+    return compiler, cache_folder() / f"kernels-{_fingerprint(compiler, target)}.so"
 
 
 def cache_folder() -> Path:

@@ -49,19 +49,37 @@ SETTINGS = (
     Setting("paging contiguous", 20, Knobs(paging="contiguous")),
     Setting("prefix cache off", 20, Knobs(prefix_cache="off")),
     Setting("whole prompts (prefill_chunk 0)", 20, Knobs(prefill_chunk=0)),
+    Setting("weights bf16, 1 car", 1, Knobs(weights="bf16"), long_context=True),
+    Setting("weights int8, 1 car", 1, Knobs(weights="int8"), long_context=True),
+    Setting("weights int4, 1 car", 1, Knobs(weights="int4"), long_context=True),
+    Setting("weights bf16", 20, Knobs(weights="bf16")),
+    Setting("weights int8", 20, Knobs(weights="int8")),
+    Setting("weights int4", 20, Knobs(weights="int4")),
+    Setting("weights int8, kv_dtype int8", 20, Knobs(weights="int8", kv_dtype="int8")),
+    Setting("torch kernels, 1 car", 1, Knobs(kernels="torch"), long_context=True),
+    Setting("torch kernels", 20, Knobs(kernels="torch")),
 )
+_DECODE = "decode_tokens_per_second"
 # (title, numerator, denominator, figure)
 RATIOS = (
     (
         "KV cache on / off, 1 car at 500 tokens",
         SETTINGS[1],
         SETTINGS[0],
-        "decode_tokens_per_second",
+        _DECODE,
     ),
     ("batching continuous / none", SETTINGS[4], SETTINGS[2], "tokens_per_second"),
     ("batching continuous / static", SETTINGS[4], SETTINGS[3], "tokens_per_second"),
     ("peak KV bytes, contiguous / paged", SETTINGS[5], SETTINGS[4], "kv_bytes_peak"),
     ("prefill tokens, prefix cache off / on", SETTINGS[6], SETTINGS[4], "prefill_tokens"),
+    ("weights bf16 / fp32, 1 car", SETTINGS[8], SETTINGS[1], _DECODE),
+    ("weights int8 / fp32, 1 car", SETTINGS[9], SETTINGS[1], _DECODE),
+    ("weights int4 / int8, 1 car", SETTINGS[10], SETTINGS[9], _DECODE),
+    ("weights int8 / fp32, 20 cars", SETTINGS[12], SETTINGS[4], "tokens_per_second"),
+    ("weights int4 / fp32, 20 cars", SETTINGS[13], SETTINGS[4], "tokens_per_second"),
+    ("peak KV bytes, kv_dtype fp32 / int8", SETTINGS[12], SETTINGS[14], "kv_bytes_peak"),
+    ("native / torch kernels, 1 car", SETTINGS[1], SETTINGS[15], _DECODE),
+    ("native / torch kernels, 20 cars", SETTINGS[4], SETTINGS[16], "tokens_per_second"),
 )
 
 
@@ -91,6 +109,8 @@ def measure(client: EngineClient, settings: RaceSettings, repeats: int) -> dict[
             say(f"round {number} of {repeats}: {setting.name}")
             requests = lone if setting.long_context else race[: setting.cars]
             found = _run(client, requests, setting.knobs, info)
+            while found is None:  # its weights were still being built
+                found = _run(client, requests, setting.knobs, info)
             if number:  # the first round warms up
                 runs[setting.name].append(found)
     medians = {
@@ -164,7 +184,8 @@ def _requests(
 
 def _run(
     client: EngineClient, requests: tuple[Request, ...], knobs: Knobs, info: ModelInfo
-) -> dict[str, float]:
+) -> dict[str, float] | None:
+    """The figures of one run, None where it did not run with these knobs alone."""
     client.reset()
     client.set_knobs(knobs)
     client.submit(requests)
@@ -178,6 +199,9 @@ def _run(
         if all(request.finish_reason is not None for request in snapshot.requests):
             break
     assert last is not None
+    wanted = replace(knobs, kernels="torch") if info.why_torch else knobs
+    if any(step.knobs != wanted for step in steps):
+        return None
     start = min(request.submitted for request in last.requests)
     seconds = max(request.finished or start for request in last.requests) - start
     output = sum(request.output_tokens for request in last.requests)

@@ -85,6 +85,7 @@ class Ledger:
         self.first_submission: float | None = None
         self.last_token: float | None = None
         self._last_knobs: Knobs | None = None
+        self.weights_bytes = 0
         self.paces: list[tuple[float, float]] = []
 
     def add_step(self, step: StepStats, time: float) -> tuple[tuple[str, str | int], ...]:
@@ -171,8 +172,8 @@ class Ledger:
 
         `knobs` are those of the first step; `knob_changes` holds (seconds since the first
         submission, name, value), `pace_changes` (seconds, output tokens/s at which the engine was
-        held from then on; 0: not held). A request that has not finished counts as aborted, and
-        latencies that never came are null.
+        held from then on; 0: not held), `weights` are those that served last. A request that has
+        not finished counts as aborted, and latencies that never came are null.
         """
         size = model.page_size if model else 0
         return {
@@ -199,8 +200,8 @@ class Ledger:
             "tpot_ms": _spread(account.tpot_ms for account in self.served()),
             "e2e_ms": _spread(account.e2e_ms for account in self.served()),
             "weights": {
-                "format": model.weights_format if model else "",
-                "bytes": model.weights_bytes if model else 0,
+                "format": self._last_knobs.weights if self._last_knobs else "",
+                "bytes": self.weights_bytes,
             },
             "kv": {
                 "page_size": size,

@@ -190,6 +190,7 @@ class RaceState:
         self._lost = None
         self._snapshot = snapshot
         self._requests = {r.id: r for r in snapshot.requests if r.id in self._cars}
+        self._ledger.weights_bytes = snapshot.weights_bytes
         self._ledger.add_requests(self._requests.values(), self._offset)
         pieces = {id: iter(()) for id in self._cars} | {id: iter(text) for id, text in event.text}
         for step in snapshot.steps:

@@ -21,6 +21,7 @@ TURNS = (
     Knobs(batching="none"),
     Knobs(paging="contiguous", max_batch=3),
     Knobs(prefix_cache="off"),
+    Knobs(kernels="torch"),
     Knobs(),
 )
 STEPS_EACH = 6

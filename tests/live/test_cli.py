@@ -92,6 +92,16 @@ def test_no_knob_changes_a_token(
         assert figures["kv"]["preemptions"] > 0  # or the memory was not small enough
 
 
+def test_no_knob_changes_a_token_of_another_precision(folder: Path, plain: dict[str, Any]) -> None:
+    eight = race(folder, "--knobs", "weights=int8,kv_dtype=int8")
+    others = "weights=int8,kv_dtype=int8,batching=static,prefix_cache=off,prefill_chunk=7"
+    assert hashes(eight) == hashes(race(folder, "--knobs", others))
+    assert set(hashes(eight)) != set(hashes(plain))
+    assert eight["weights"]["format"] == "int8"
+    assert eight["weights"]["bytes"] < plain["weights"]["bytes"]
+    assert eight["kv"]["bytes_peak"] < plain["kv"]["bytes_peak"]
+
+
 def test_another_seed_is_another_race(folder: Path, plain: dict[str, Any]) -> None:
     assert not set(hashes(race(folder, "--seed", "8"))) & set(hashes(plain))
 

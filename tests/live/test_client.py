@@ -144,6 +144,26 @@ def test_knobs_are_those_of_the_next_step(start: Start) -> None:
     assert max(len(step.tokens) for step in steps) == 1
 
 
+def test_weights_are_built_beside_the_race_and_used_when_they_are_there(start: Start) -> None:
+    client = start()
+    until(client, is_ready)
+    client.submit(requests(3, most=2000))
+    until(client, lambda answer: bool(tokens([answer])))
+    client.set_knobs(Knobs(weights="int8", kv_dtype="int8", max_batch=2))
+    answers = until(
+        client,
+        lambda answer: any(s.knobs.weights == "int8" for x in snapshots([answer]) for s in x.steps),
+    )
+    found = snapshots(answers)
+    assert any(s.knobs.weights == "int8" for s in (found[-1],))
+    assert found[-1].weights_bytes < found[0].weights_bytes < found[-1].weights_held
+    # What needs no building was used at once.
+    steps = [step for snapshot in found for step in snapshot.steps]
+    waited = [step for step in steps if step.knobs.max_batch == 2 and step.knobs.weights == "fp32"]
+    assert all(step.knobs.kv_dtype == "int8" for step in waited)
+    assert sum(len(new) for new in tokens(answers).values()) > 0
+
+
 def test_bad_requests_are_refused_and_the_rest_goes_on(start: Start) -> None:
     client = start()
     until(client, is_ready)

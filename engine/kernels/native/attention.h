@@ -10,6 +10,7 @@
 
 #define MOST_QUERIES 4 /* query heads that share a pass over the values */
 #define VECTORS STRIP  /* vectors of a head's channels in such a pass */
+#define QUERIES STRIP  /* query heads that share a pass over the keys */
 
 typedef struct {
     void *data;   /* float or int8 [layers][2 * kv_heads][pages][page_size][head] */
@@ -37,28 +38,55 @@ INLINE vf element(const Cache *cache, int int8, size_t at, int i) {
                        : vf_load((const float *)cache->data + at * cache->head + i);
 }
 
-INLINE vf products(const Cache *cache, int int8, const float *q, size_t at) {
-    vf sum = vf_zero();
-    for (int i = 0; i < cache->head; i += LANES)
-        sum = vf_fma(vf_load(q + i), element(cache, int8, at, i), sum);
-    return sum;
+/* scores[g][s] = q[g] . k[s] for `slots` (at most four) slots from `at`, of `queries` heads. */
+INLINE void score_slots(const Cache *cache, int int8, const float *q, int queries, size_t at,
+                        int slots, float *scores, int stride) {
+    vf sums[QUERIES][4];
+    for (int g = 0; g < queries; g++)
+        for (int s = 0; s < 4; s++) sums[g][s] = vf_zero();
+    for (int i = 0; i < cache->head; i += LANES) {
+        vf k[4];
+        for (int s = 0; s < 4; s++) k[s] = s < slots ? element(cache, int8, at + s, i) : vf_zero();
+        for (int g = 0; g < queries; g++) {
+            vf value = vf_load(q + (size_t)g * cache->head + i);
+            for (int s = 0; s < 4; s++) sums[g][s] = vf_fma(value, k[s], sums[g][s]);
+        }
+    }
+    __m128 scales = _mm_set1_ps(1.0f);
+    if (int8) {
+        float scale[4] = {0};
+        memcpy(scale, cache->scale + at, (size_t)slots * sizeof(float));
+        scales = _mm_loadu_ps(scale);
+    }
+    for (int g = 0; g < queries; g++) {
+        float four[4];
+        __m128 sum = vf_sum4(sums[g][0], sums[g][1], sums[g][2], sums[g][3]);
+        _mm_storeu_ps(four, int8 ? _mm_mul_ps(sum, scales) : sum);
+        memcpy(scores + (size_t)g * stride, four, (size_t)slots * sizeof(float));
+    }
 }
 
-/* scores[g][s] = q[g] . k[s] for the slots of one page. */
 INLINE void score_page(const Cache *cache, int int8, const float *q, int queries, size_t at,
                        int slots, float *scores, int stride) {
-    for (int g = 0; g < queries; g++) {
-        const float *query = q + (size_t)g * cache->head;
-        float *to = scores + (size_t)g * stride;
-        int s = 0;
-        for (; s + 4 <= slots; s += 4)
-            _mm_storeu_ps(to + s, vf_sum4(products(cache, int8, query, at + s),
-                                          products(cache, int8, query, at + s + 1),
-                                          products(cache, int8, query, at + s + 2),
-                                          products(cache, int8, query, at + s + 3)));
-        for (; s < slots; s++) to[s] = vf_sum(products(cache, int8, query, at + s));
-        if (int8)
-            for (s = 0; s < slots; s++) to[s] *= cache->scale[at + s];
+    int s = 0;
+    for (; s + 4 <= slots; s += 4)
+        score_slots(cache, int8, q, queries, at + s, 4, scores + s, stride);
+    if (s < slots) score_slots(cache, int8, q, queries, at + s, slots - s, scores + s, stride);
+}
+
+/* Scores of `queries` heads, some at a time, against all slots of a context. */
+INLINE void score(const Cache *cache, int int8, int64_t row, const int32_t *table, int context,
+                  const float *q, int queries, float *scores, int stride) {
+    for (int first = 0; first < context; first += cache->page_size) {
+        size_t at = slot_of(cache, row, table[first / cache->page_size]);
+        int slots = context - first < cache->page_size ? context - first : cache->page_size;
+        int g = 0;
+        for (; g + QUERIES <= queries; g += QUERIES)
+            score_page(cache, int8, q + (size_t)g * cache->head, QUERIES, at, slots,
+                       scores + (size_t)g * stride + first, stride);
+        for (; g < queries; g++)
+            score_page(cache, int8, q + (size_t)g * cache->head, 1, at, slots,
+                       scores + (size_t)g * stride + first, stride);
     }
 }
 
@@ -124,11 +152,7 @@ INLINE void attend_in(const Cache *cache, int int8, int layer, int kv_head, cons
     int64_t row = (int64_t)layer * 2 * cache->kv_heads + kv_head;
     int stride = (context + LANES - 1) / LANES * LANES;
     float total[MOST_QUERIES];
-    for (int first = 0; first < context; first += cache->page_size) {
-        size_t at = slot_of(cache, row, table[first / cache->page_size]);
-        int slots = context - first < cache->page_size ? context - first : cache->page_size;
-        score_page(cache, int8, q, queries, at, slots, scratch + first, stride);
-    }
+    score(cache, int8, row, table, context, q, queries, scratch, stride);
     for (int g = 0; g < queries; g += MOST_QUERIES) {
         int some = queries - g < MOST_QUERIES ? queries - g : MOST_QUERIES;
         float *weights = scratch + (size_t)g * stride;

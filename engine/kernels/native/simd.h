@@ -151,19 +151,32 @@ INLINE vi vi_dot_small(vi sum, vb w, int32_t x) {
 }
 #endif
 
-/* Sums of lanes, always as ((0+8)+(4+12)) + ((1+9)+(5+13)) + ...: one at a time or four. */
-INLINE __m128 vf_fold(vf x) {
-    __m256 eight = _mm256_add_ps(vf_half(x, 0), vf_half(x, 1));
-    return _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+/* Sums of the lanes of four vectors, and of one: always in the same order, ((0+2)+(1+3)) of each
+ * four lanes, then the fours as (first + second) + (third + fourth). */
+INLINE __m256 fold_half(__m256 a, __m256 b, __m256 c, __m256 d) {
+    __m256 ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    __m256 cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+    __m256d low = _mm256_unpacklo_pd(_mm256_castps_pd(ab), _mm256_castps_pd(cd));
+    __m256d high = _mm256_unpackhi_pd(_mm256_castps_pd(ab), _mm256_castps_pd(cd));
+    return _mm256_add_ps(_mm256_castpd_ps(low), _mm256_castpd_ps(high));
+}
+INLINE __m128 fold_fours(__m256 x) {
+    return _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
 }
 INLINE __m128 vf_sum4(vf a, vf b, vf c, vf d) {
-    return _mm_hadd_ps(_mm_hadd_ps(vf_fold(a), vf_fold(b)), _mm_hadd_ps(vf_fold(c), vf_fold(d)));
+#if STRIP == 4
+    __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+    __m512d low = _mm512_unpacklo_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+    __m512d high = _mm512_unpackhi_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+    vf sums = _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
+    return _mm_add_ps(fold_fours(vf_half(sums, 0)), fold_fours(vf_half(sums, 1)));
+#else
+    return _mm_add_ps(fold_fours(fold_half(a.a, b.a, c.a, d.a)),
+                      fold_fours(fold_half(a.b, b.b, c.b, d.b)));
+#endif
 }
-INLINE float vf_sum(vf x) {
-    __m128 four = vf_fold(x);
-    four = _mm_hadd_ps(four, four);
-    return _mm_cvtss_f32(_mm_hadd_ps(four, four));
-}
+INLINE float vf_sum(vf x) { return _mm_cvtss_f32(vf_sum4(x, x, x, x)); }
 INLINE float vf_largest(vf x) {
     __m256 eight = _mm256_max_ps(vf_half(x, 0), vf_half(x, 1));
     __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
