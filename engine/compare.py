@@ -1,8 +1,9 @@
 """What a format of the weights costs in quality: figures on the same held-out tokens for all."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, inf, log10
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,14 +11,21 @@ from torch.nn import functional as F
 
 from engine.config import EngineError
 from engine.decoder import Decoder
-from engine.gptq import DequantizedLinear, Document, matrices, stages
 from engine.kvcache import KVCache
-from engine.linear import INT4, INT8, Bf16Linear, Linear, PlainLinear
+from engine.linear import INT4, INT8, Bf16Linear, Linear, PlainLinear, quantize_rows
 from engine.plan import Row
-from engine.quantize import ErrorFigures, Quantized, Scheme, errors, quantize
+from engine.quantize import (
+    ErrorFigures,
+    QuantizationError,
+    Quantized,
+    Scheme,
+    errors,
+    quantize,
+)
 from engine.spec import ModelSpec
-from engine.tensors import DecoderTensors
+from engine.tensors import DecoderTensors, LayerNorms, Matrix, read_tensors
 
+Document = tuple[Sequence[int], Sequence[int]]  # token ids of prompt and body
 PAGE = 16
 SCHEMES = tuple(
     Scheme(bits, granularity, symmetric)
@@ -33,6 +41,106 @@ SCHEMES = tuple(
 )
 # float [len(body), vocab] of a document: what is expected at each place of its body.
 Scorer = Callable[[Document], Tensor]
+
+
+def names(layers: int) -> list[str]:
+    """The linear layers of a decoder in the order that they run in."""
+    parts = ("qkv", "out", "gate_up", "down")
+    return [f"layers.{number}.{part}" for number in range(layers) for part in parts] + ["head"]
+
+
+def matrices(tensors: DecoderTensors) -> dict[str, Matrix]:
+    """A decoder's linear layers by name."""
+    found = [matrix for layer in tensors.layers for matrix in layer.matrices]
+    return dict(zip(names(len(tensors.layers)), [*found, tensors.head], strict=True))
+
+
+class DequantizedLinear:
+    """Quantized weights as Int8Linear and Int4Linear read them, at float speed for many rows.
+
+    Rows are rounded to int8 as there, but the products are float: equal up to float32 rounding.
+    """
+
+    def __init__(self, weight: Quantized, bias: Tensor | None) -> None:
+        self._weight = weight.dequantize()
+        self._bias = bias
+        self.nbytes = weight.nbytes
+        if bias is not None:
+            self.nbytes += bias.untyped_storage().nbytes()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.linear(rounded(x), self._weight, self._bias)
+
+
+def rounded(x: Tensor) -> Tensor:
+    """Rows as int8 holds them, in float again."""
+    codes, scales = quantize_rows(x)
+    return codes.to(x.dtype) * scales
+
+
+Stage = tuple[str, Matrix, list[Tensor]]
+
+
+def stages(
+    tensors: DecoderTensors, documents: Iterable[Sequence[int]]
+) -> Generator[Stage, Linear, None]:
+    """Run documents through a decoder, stopping before each linear layer.
+
+    Yields its name, its matrix and its inputs, float [tokens, in] a document; is sent what to
+    multiply them with. The head comes last, and with it the end: nothing needs to be sent.
+    """
+    spec = tensors.spec
+    tokens = [torch.tensor(document, dtype=torch.int64) for document in documents]
+    longest = max((len(document) for document in tokens), default=0)
+    if any(bool((ids < 0).any() or (ids >= spec.vocab_size).any()) for ids in tokens):
+        raise EngineError(f"a token outside the vocabulary of {spec.vocab_size}")
+    if longest > tensors.max_context:
+        raise EngineError(f"a document of {longest} tokens: at most {tensors.max_context}")
+    xs = [tensors.embedding[document] for document in tokens]
+    cos, sin = (
+        torch.cat((table, table), -1)[:longest, None, :].to(tensors.embedding)
+        for table in (tensors.cos, tensors.sin)
+    )
+
+    def normed(weight: Tensor) -> list[Tensor]:
+        return [F.rms_norm(x, (spec.hidden,), weight, spec.norm_eps) for x in xs]
+
+    for number, layer in enumerate(tensors.layers):
+        root = f"layers.{number}."
+        hs = normed(layer.norms.attention)
+        linear = yield root + "qkv", layer.qkv, hs
+        hs = [_attend(linear(h), spec, layer.norms, cos, sin) for h in hs]
+        linear = yield root + "out", layer.out, hs
+        xs = [x + linear(h) for x, h in zip(xs, hs, strict=True)]
+        hs = normed(layer.norms.ffn)
+        linear = yield root + "gate_up", layer.gate_up, hs
+        hs = [_gated(linear(h), spec.ffn) for h in hs]
+        linear = yield root + "down", layer.down, hs
+        xs = [x + linear(h) for x, h in zip(xs, hs, strict=True)]
+    yield "head", tensors.head, normed(tensors.norm)
+
+
+def _gated(gate_up: Tensor, ffn: int) -> Tensor:
+    gate, up = gate_up.split(ffn, -1)
+    return F.silu(gate) * up
+
+
+def _attend(qkv: Tensor, spec: ModelSpec, norms: LayerNorms, cos: Tensor, sin: Tensor) -> Tensor:
+    """Causal attention inside one document: [tokens, q + k + v] -> [tokens, heads * head]."""
+    length, size = len(qkv), spec.head_size
+    parts = [spec.heads, spec.kv_heads, spec.kv_heads]
+    q, k, v = qkv.view(length, -1, size).split(parts, 1)
+    if norms.q is not None and norms.k is not None:
+        q = F.rms_norm(q, (size,), norms.q, spec.norm_eps)
+        k = F.rms_norm(k, (size,), norms.k, spec.norm_eps)
+    turned = []
+    for x in (q, k):
+        half = torch.cat((-x[..., size // 2 :], x[..., : size // 2]), -1)
+        turned.append(x * cos[:length] + half * sin[:length])
+    query, key, value = (x.transpose(0, 1) for x in (*turned, v))
+    key, value = (x.repeat_interleave(spec.groups, 0) for x in (key, value))
+    mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+    return mixed.transpose(0, 1).reshape(length, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,3 +271,45 @@ def _quality(sums: list[float]) -> Quality:
         top1=equal / tokens,
         flip_gap=gaps / unequal if unequal else 0.0,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFigures:
+    """All linear layers of a decoder in one scheme: errors over all their weights, `nbytes` of
+    codes, scales and zero-points; compression is against the decoder's own dtype."""
+
+    errors: ErrorFigures
+    nbytes: int
+
+
+def scheme_figures(tensors: DecoderTensors, scheme: Scheme) -> WeightFigures:
+    """Round to nearest by a scheme. Raises EngineError naming a layer that cannot be."""
+    codes: dict[str, Quantized] = {}
+    for name, matrix in matrices(tensors).items():
+        try:
+            codes[name] = quantize(matrix.weight, scheme)
+        except QuantizationError as error:
+            raise EngineError(f"{name}: {error}") from None
+    return weight_figures(tensors, codes)
+
+
+def weight_figures(tensors: DecoderTensors, codes: Mapping[str, Quantized]) -> WeightFigures:
+    """The figures of codes that there are already, one for each linear layer."""
+    noise = signal = largest = 0.0
+    count = held = before = 0
+    for name, matrix in matrices(tensors).items():
+        weight, found = matrix.weight, errors(matrix.weight, codes[name])
+        noise += found.mse * weight.numel()
+        signal += float(weight.to(torch.float64).square().sum())
+        largest = max(largest, found.largest)
+        count += weight.numel()
+        held += codes[name].nbytes
+        before += weight.numel() * weight.element_size()
+    snr = inf if noise == 0 else -inf if signal == 0 else 10 * log10(signal / noise)
+    return WeightFigures(ErrorFigures(noise / count, largest, snr, before / held), held)
+
+
+def read_model(folder: Path, max_context: int) -> DecoderTensors:
+    """A folder's tensors in float32 on the CPU, as the functions here take them. Raises
+    ModelError."""
+    return read_tensors(folder, torch.float32, torch.device("cpu"), max_context)

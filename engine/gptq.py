@@ -8,22 +8,30 @@ will see behind layers quantized before it, and rounds of coordinate descent ove
 (as QuantEase, Behdin et al. 2023, https://arxiv.org/abs/2309.01885).
 """
 
-from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from shutil import copyfile
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.config import EngineError
-from engine.linear import INT4, Linear, PlainLinear, quantize_rows
+from engine.compare import DequantizedLinear, Document, names, rounded, stages
+from engine.config import EngineError, ModelError
+from engine.linear import INT4, PlainLinear
 from engine.quantize import GROUP, Quantized
-from engine.spec import ModelSpec
-from engine.tensors import DecoderTensors, LayerNorms, Matrix
+from engine.spec import ModelSpec, read_spec
+from engine.tensors import DecoderTensors
 
-Document = tuple[Sequence[int], Sequence[int]]  # token ids of prompt and body
 BLOCK = 64  # columns whose effect on all the others is one matrix product
 MOST = INT4.levels[1]
+VERSION = 1
+CODES, FACTS = "int4.safetensors", "int4.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,104 +48,6 @@ class GptqOptions:
     clip: int = 20
     rounds: int = 3
     follow: float = 0.5
-
-
-def names(layers: int) -> list[str]:
-    """The linear layers of a decoder in the order that they run in."""
-    parts = ("qkv", "out", "gate_up", "down")
-    return [f"layers.{number}.{part}" for number in range(layers) for part in parts] + ["head"]
-
-
-def matrices(tensors: DecoderTensors) -> dict[str, Matrix]:
-    """A decoder's linear layers by name."""
-    found = [matrix for layer in tensors.layers for matrix in layer.matrices]
-    return dict(zip(names(len(tensors.layers)), [*found, tensors.head], strict=True))
-
-
-class DequantizedLinear:
-    """Quantized weights as Int8Linear and Int4Linear read them, at float speed for many rows.
-
-    Rows are rounded to int8 as there, but the products are float: equal up to float32 rounding.
-    """
-
-    def __init__(self, weight: Quantized, bias: Tensor | None) -> None:
-        self._weight = weight.dequantize()
-        self._bias = bias
-        self.nbytes = weight.nbytes
-        if bias is not None:
-            self.nbytes += bias.untyped_storage().nbytes()
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return F.linear(rounded(x), self._weight, self._bias)
-
-
-def rounded(x: Tensor) -> Tensor:
-    """Rows as int8 holds them, in float again."""
-    codes, scales = quantize_rows(x)
-    return codes.to(x.dtype) * scales
-
-
-Stage = tuple[str, Matrix, list[Tensor]]
-
-
-def stages(
-    tensors: DecoderTensors, documents: Iterable[Sequence[int]]
-) -> Generator[Stage, Linear, None]:
-    """Run documents through a decoder, stopping before each linear layer.
-
-    Yields its name, its matrix and its inputs, float [tokens, in] a document; is sent what to
-    multiply them with. The head comes last, and with it the end: nothing needs to be sent.
-    """
-    spec = tensors.spec
-    tokens = [torch.tensor(document, dtype=torch.int64) for document in documents]
-    longest = max((len(document) for document in tokens), default=0)
-    if longest > tensors.max_context:
-        raise EngineError(f"a document of {longest} tokens: at most {tensors.max_context}")
-    xs = [tensors.embedding[document] for document in tokens]
-    cos, sin = (
-        torch.cat((table, table), -1)[:longest, None, :].to(tensors.embedding)
-        for table in (tensors.cos, tensors.sin)
-    )
-
-    def normed(weight: Tensor) -> list[Tensor]:
-        return [F.rms_norm(x, (spec.hidden,), weight, spec.norm_eps) for x in xs]
-
-    for number, layer in enumerate(tensors.layers):
-        root = f"layers.{number}."
-        hs = normed(layer.norms.attention)
-        linear = yield root + "qkv", layer.qkv, hs
-        hs = [_attend(linear(h), spec, layer.norms, cos, sin) for h in hs]
-        linear = yield root + "out", layer.out, hs
-        xs = [x + linear(h) for x, h in zip(xs, hs, strict=True)]
-        hs = normed(layer.norms.ffn)
-        linear = yield root + "gate_up", layer.gate_up, hs
-        hs = [_gated(linear(h), spec.ffn) for h in hs]
-        linear = yield root + "down", layer.down, hs
-        xs = [x + linear(h) for x, h in zip(xs, hs, strict=True)]
-    yield "head", tensors.head, normed(tensors.norm)
-
-
-def _gated(gate_up: Tensor, ffn: int) -> Tensor:
-    gate, up = gate_up.split(ffn, -1)
-    return F.silu(gate) * up
-
-
-def _attend(qkv: Tensor, spec: ModelSpec, norms: LayerNorms, cos: Tensor, sin: Tensor) -> Tensor:
-    """Causal attention inside one document: [tokens, q + k + v] -> [tokens, heads * head]."""
-    length, size = len(qkv), spec.head_size
-    parts = [spec.heads, spec.kv_heads, spec.kv_heads]
-    q, k, v = qkv.view(length, -1, size).split(parts, 1)
-    if norms.q is not None and norms.k is not None:
-        q = F.rms_norm(q, (size,), norms.q, spec.norm_eps)
-        k = F.rms_norm(k, (size,), norms.k, spec.norm_eps)
-    turned = []
-    for x in (q, k):
-        half = torch.cat((-x[..., size // 2 :], x[..., : size // 2]), -1)
-        turned.append(x * cos[:length] + half * sin[:length])
-    query, key, value = (x.transpose(0, 1) for x in (*turned, v))
-    key, value = (x.repeat_interleave(spec.groups, 0) for x in (key, value))
-    mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-    return mixed.transpose(0, 1).reshape(length, -1)
 
 
 @torch.no_grad()
@@ -315,9 +225,7 @@ def _descend(target: Tensor, codes: Tensor, scales: Tensor, curvature: Tensor) -
     return codes
 
 
-def _refit(
-    target: Tensor, codes: Tensor, scales: Tensor, group: Tensor, damped: Tensor
-) -> Tensor:
+def _refit(target: Tensor, codes: Tensor, scales: Tensor, group: Tensor, damped: Tensor) -> Tensor:
     """The scales that fit the codes best [groups, out]: least squares for each output."""
     count, outputs = scales.shape
     exact = codes.to(torch.float64)
@@ -342,3 +250,119 @@ def _packed(codes: Tensor) -> Tensor:
     """uint8 [rows, ceil(columns / 2)], as Quantized holds codes of four bits."""
     raised = (F.pad(codes, (0, codes.shape[1] % 2)) + 8).to(torch.uint8)
     return raised[:, ::2] | raised[:, 1::2] << 4
+
+
+def save_int4(source: Path, out: Path, codes: Mapping[str, Quantized]) -> None:
+    """Codes and scales beside the model that they were made from: `out` becomes a copy of it with
+    two files more, or is the model's own folder. `load_int4` reads them.
+
+    Raises EngineError where the disk refuses.
+    """
+    held = {}
+    for name, code in codes.items():
+        held[f"{name}.codes"] = code.codes.contiguous()
+        held[f"{name}.scales"] = code.scales.contiguous()
+    facts = {
+        "version": VERSION,
+        "method": "gptq",
+        "scheme": asdict(INT4),
+        "source_sha256": source_hash(source),
+    }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / FACTS).unlink(missing_ok=True)  # written last: without it the codes do not count
+        if not out.samefile(source):
+            for pattern in ("*.json", "model*.safetensors", "tokenizer.model"):
+                for path in source.glob(pattern):
+                    if path.name != FACTS:
+                        copyfile(path, out / path.name)
+        save_file(held, out / CODES)
+        (out / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    except (OSError, SafetensorError) as error:
+        raise EngineError(f"cannot write the quantized model to {out}: {error}") from None
+
+
+def has_int4(folder: Path) -> bool:
+    """Whether a model folder says that it has codes for `load_int4`."""
+    return (folder / FACTS).is_file()
+
+
+def load_int4(folder: Path) -> dict[str, Quantized]:
+    """What `save_int4` wrote, by the names of `names`, for the model in the same folder.
+
+    Raises ModelError, naming what is wrong: a file missing or unreadable, another version or
+    scheme, codes made from other weights, tensors of other names, shapes or dtypes, scales that
+    are not finite.
+    """
+    spec = read_spec(folder)
+    path = folder / FACTS
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read: {error}") from None
+    if not isinstance(facts, dict) or facts.get("version") != VERSION:
+        found = facts.get("version") if isinstance(facts, dict) else None
+        raise ModelError(f"{path}: version {found!r} is not {VERSION}: run pitwall quantize again")
+    if facts.get("scheme") != asdict(INT4):
+        raise ModelError(f"{path}: scheme {facts.get('scheme')} is not {asdict(INT4)}")
+    if facts.get("source_sha256") != source_hash(folder):
+        raise ModelError(f"{path}: made from other weights than this folder's: quantize it again")
+    path = folder / CODES
+    try:
+        held = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path} cannot be read: {error}") from None
+    found = {name: _take(path, held, name, *shape) for name, shape in _shapes(spec).items()}
+    if held:
+        raise ModelError(f"{path}: tensor {min(held)} is not part of this model")
+    return found
+
+
+def source_hash(folder: Path) -> str:
+    """SHA-256 of a model folder's weight files. Raises ModelError where one cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        for path in sorted(folder.glob("model*.safetensors")):
+            with path.open("rb") as file:
+                while part := file.read(2**20):
+                    digest.update(part)
+    except OSError as error:
+        raise ModelError(f"{folder}: its weights cannot be read: {error.strerror}") from None
+    return digest.hexdigest()
+
+
+def _shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
+    q, kv = spec.heads * spec.head_size, spec.kv_heads * spec.head_size
+    layer = [
+        (q + 2 * kv, spec.hidden),
+        (spec.hidden, q),
+        (2 * spec.ffn, spec.hidden),
+        (spec.hidden, spec.ffn),
+    ]
+    shapes = layer * spec.layers + [(spec.vocab_size, spec.hidden)]
+    return dict(zip(names(spec.layers), shapes, strict=True))
+
+
+def _take(path: Path, held: dict[str, Tensor], name: str, rows: int, columns: int) -> Quantized:
+    """One layer's codes and scales, taken out of `held`."""
+    expected = {
+        "codes": ((rows, -(-columns // 2)), torch.uint8),
+        "scales": ((rows, -(-columns // GROUP)), torch.float32),
+    }
+    parts = []
+    for part, (shape, dtype) in expected.items():
+        tensor = held.pop(f"{name}.{part}", None)
+        if tensor is None:
+            raise ModelError(f"{path}: tensor {name}.{part} is missing")
+        if tuple(tensor.shape) != shape or tensor.dtype != dtype:
+            raise ModelError(
+                f"{path}: tensor {name}.{part} is {tensor.dtype} {list(tensor.shape)}, "
+                f"not {dtype} {list(shape)}"
+            )
+        parts.append(tensor)
+    codes, scales = parts
+    if not bool((torch.isfinite(scales) & (scales >= 0)).all()):
+        raise ModelError(f"{path}: tensor {name}.scales holds NaN, Inf or numbers below 0")
+    if not bool(((codes & 15 > 0) & (codes >> 4 > 0)).all()):
+        raise ModelError(f"{path}: tensor {name}.codes holds a code below {-MOST}")
+    return Quantized(INT4, (rows, columns), codes, scales, None)

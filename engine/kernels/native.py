@@ -130,7 +130,8 @@ class NativeKernels:
 
     def linear(self, packed: "PackedMatrix", x: Tensor) -> Tensor:
         """float32 [rows, in] -> [rows, out]."""
-        x = x.contiguous()
+        # Whole vectors of sixteen, as a decoder's widths are; zeros are nothing in a sum.
+        x = torch.nn.functional.pad(x, (0, -x.shape[1] % LANES)).contiguous()
         y = torch.empty((len(x), packed.struct.outputs), dtype=torch.float32)
         with self._lock:
             self._library.pw_linear(

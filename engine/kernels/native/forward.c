@@ -216,7 +216,7 @@ EXPORT int pw_forward(Pool *pool, const Decoder *model, const Cache *cache, cons
     return 0;
 }
 
-/* Parts on their own, for tests and benchmarks. */
+/* A part on its own, for tests and benchmarks: x [rows][width], width a multiple of sixteen. */
 
 EXPORT void pw_linear(Pool *pool, const Linear *linear, const float *x, int width, int rows,
                       float *y) {
