@@ -57,8 +57,8 @@ class Engine:
         self._served = self._knobs  # those of the last step
         self._read_gbs = 0.0
         total = self._pages(self._knobs.kv_dtype)
-        if total < 1:
-            size, given = self._page_bytes(self._knobs.kv_dtype), config.kv_memory_mib
+        if self._pages("fp32") < 1:  # it may be switched to
+            size, given = self._page_bytes("fp32"), config.kv_memory_mib
             raise EngineError(f"kv_memory_mib {given:g} holds no page of {size} bytes")
         try:
             self._cache = self._make_cache(total, self._knobs.kv_dtype)
@@ -216,8 +216,7 @@ class Engine:
         """Plan, run, commit. Without work it does nothing and says so."""
         decoder = self._formats.get(self._knobs)
         start = time.perf_counter()
-        preempted = self._adopt()
-        plan = self._planner.plan(self._knobs)
+        plan = self._planner.plan(self._knobs, self._adopt())
         if self.has_work and not plan.rows:
             raise InvariantError("there is work, but the plan runs none of it")
         planned = time.perf_counter()
@@ -239,7 +238,7 @@ class Engine:
             prefill_tokens=sum(len(row.tokens) for row in plan.rows) - decodes,
             decode_rows=decodes,
             admitted=plan.admitted,
-            preempted=(*preempted, *plan.preempted),
+            preempted=plan.preempted,
             finished=(*ended, *finished),
             waiting=len(self._planner.waiting),
             running=len(self._planner.running),
@@ -263,16 +262,18 @@ class Engine:
         Requests keep the keys and values that they have: those of other weights as they are, those
         of another kv_dtype converted, page by page. Nobody else is given them any more.
         """
-        before, self._served = self._served, self._knobs
-        now = self._served
-        if (now.weights, now.kv_dtype) == (before.weights, before.kv_dtype):
-            return []
-        self._planner.taint()
+        before, now = self._served, self._knobs
         if now.kv_dtype == before.kv_dtype:
+            self._served = now
+            if now.weights != before.weights:
+                self._planner.taint()
             return []
+        # Beside the old one, and first: where there is no memory for both nothing has changed yet.
         total = self._pages(now.kv_dtype)
-        kept, preempted = self._planner.resize(total)
         cache = self._make_cache(total, now.kv_dtype)
+        self._served = now
+        self._planner.taint()
+        kept, preempted = self._planner.resize(total)
         cache.take(self._cache, kept)
         self._cache, self._runner = cache, Runner(cache)
         return preempted

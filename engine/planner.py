@@ -6,6 +6,7 @@ preemption and decoding are this one rule.
 """
 
 from collections import deque
+from collections.abc import Iterable
 
 from engine.config import Knobs
 from engine.pages import InvariantError, PagePool, PrefixKey, pages_for
@@ -32,9 +33,13 @@ class Planner:
             return self._prefix_cache
         return self._no_prefix_cache
 
-    def plan(self, knobs: Knobs) -> StepPlan:
-        """Choose rows; hand out pages; preempt and admit. Only tables and queues change."""
+    def plan(self, knobs: Knobs, preempted: Iterable[tuple[str, int]] = ()) -> StepPlan:
+        """Choose rows; hand out pages; preempt and admit. Only tables and queues change.
+
+        `preempted` are those that this step has preempted already: it admits nobody then.
+        """
         step = _Step(knobs)
+        step.preempted += preempted
         active = self._active(knobs)
         for sequence in self.running:
             sequence.state = "parked"
@@ -80,6 +85,10 @@ class Planner:
         preempted as in StepPlan. Comes after `taint`: nothing may be published.
         """
         preempted: list[tuple[str, int]] = []
+        for sequence in self.running:  # what is only reserved costs nobody a page
+            keep = pages_for(sequence.computed, self.page_size)
+            self.pool.release(sequence.pages[keep:])
+            del sequence.pages[keep:]
         while self.pool.used > total:
             self._preempt(next(s for s in reversed(self.running) if s.pages), preempted)
         kept = self.pool.resize(total)

@@ -1,16 +1,23 @@
 """The master test's machinery: a random life of an engine, held to the naive decoder.
 
 A life is a list of operations. After each of them the engine's invariants are checked, and at
-the end every request must have the tokens that it would have had alone.
+the end every request must have the tokens that it would have had alone. Where weights, the kv_dtype
+or kernels are turned, that holds for requests that ran in one format all along; the tokens of the
+others depend on when it was turned, so a second run must say the same, and keys and values are
+looked at as they move.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
+import torch
+from torch import Tensor
+
 from engine.config import Knobs, Request, Sampling
 from engine.core import Engine
+from engine.kvcache import KVCache
 from engine.stats import PAGE_CACHED, PAGE_FREE, PAGE_RESERVED, StepStats
 from tests.engine.toy import Naive
 
@@ -23,6 +30,15 @@ VALUES: dict[str, tuple[str, ...]] = {
     "static_batch": ("1", "2", "3", "4"),
     "prefill_chunk": ("0", "1", "2", "5", "64"),
 }
+# Those that change what is computed: not in VALUES, whose lives are held to one oracle.
+FORMATS: dict[str, tuple[str, ...]] = {
+    "weights": ("fp32", "bf16", "int8", "int4"),
+    "kv_dtype": ("fp32", "int8"),
+    "kernels": ("native", "torch"),
+}
+# By what part of a step more than half of one a value may be off as int8: the factor, its product
+# with up to 127 and the scale are each rounded to a float32.
+ROUNDING = 127 * 3 * 2.0**-24
 SAMPLINGS = (
     Sampling(max_tokens=12),
     Sampling(max_tokens=9, ignore_eos=True),
@@ -100,24 +116,111 @@ class Evidence:
     without_cache: int = 0
     reserved: int = 0
     held: int = 0
+    crossed: int = 0  # requests that ran in more than one format
+    moved: int = 0  # tokens whose keys and values were converted
+    shrunk: int = 0  # requests that lost their pages to a switch
+    alone: int = 0  # requests that ran in one format, and not the first one of their life
     turned: set[str] = field(default_factory=set)
     aborted: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Evidence") -> None:
-        for name in ("steps", "preemptions", "prefix_hits", "parked", "without_cache"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.reserved += other.reserved
-        self.held += other.held
+        for name, value in vars(other).items():
+            if isinstance(value, int):
+                setattr(self, name, getattr(self, name) + value)
         self.turned |= other.turned
         self.aborted += other.aborted
 
 
-class Life:
-    """One engine from its first request to its last."""
+Format = tuple[str, str, tuple[str, ...]]  # weights, kv_dtype, kernels that a life has seen
 
-    def __init__(self, engine: Engine, oracle: Naive) -> None:
+
+class Alone:
+    """What requests say on their own in one format from beginning to end."""
+
+    def __init__(self, make: Callable[[Knobs], Engine]) -> None:
+        self._make = make
+        self._engines: dict[Format, Engine] = {}
+        self._known: dict[tuple[object, ...], list[int]] = {}
+        self._held: dict[tuple[object, ...], Tensor] = {}
+
+    def generate(self, request: Request, how: Format) -> list[int]:
+        key = request.prompt, request.sampling, how
+        if key not in self._known:
+            engine = self._engine(how)
+            engine.submit(Request("alone", request.prompt, request.sampling))
+            while engine.has_work:
+                engine.step()
+            self._known[key] = engine.tokens("alone")
+        return self._known[key]
+
+    def held(self, tokens: tuple[int, ...], how: Format) -> Tensor:
+        """Their keys and values, as `held_by` gives them."""
+        key = tokens, how
+        if key not in self._held:
+            engine = self._engine(how)
+            engine.submit(Request("held", tokens, Sampling(max_tokens=2, ignore_eos=True)))
+            engine.step()
+            self._held[key] = held_by(engine, "held")
+            engine.abort("held")
+        return self._held[key]
+
+    def _engine(self, how: Format) -> Engine:
+        if how not in self._engines:
+            weights, kv_dtype, (kernels,) = how
+            self._engines[how] = self._make(
+                Knobs(weights=weights, kv_dtype=kv_dtype, kernels=kernels, prefix_cache="off")
+            )
+        return self._engines[how]
+
+
+def held_by(engine: Engine, id: str) -> Tensor:
+    """Keys and values of a request's computed tokens [layers, 2 * kv_heads, tokens, head]."""
+    sequence, cache = engine._sequences[id], engine._cache
+    pages = torch.tensor(sequence.pages, dtype=torch.int64)
+    layers = [cache.read(layer, pages).flatten(1, 2) for layer in range(len(cache.data))]
+    return torch.stack(layers)[:, :, : sequence.computed]
+
+
+def check_moved(before: Tensor, after: Tensor, kv_dtype: str) -> None:
+    """Keys and values that went over to a kv_dtype: as int8 half a step off, as floats not."""
+    if kv_dtype == "int8":
+        step = before.abs().amax(-1, keepdim=True) / 127
+        assert bool(((after - before).abs() <= (0.5 + ROUNDING) * step).all())
+    else:
+        assert torch.equal(after, before)
+
+
+def fill_unused(engine: Engine) -> Engine:
+    """Let all pages begin with other numbers than zeros: none of them may matter."""
+    make = engine._make_cache
+
+    def filled(pages: int, kv_dtype: str = "fp32") -> KVCache:
+        return fill(make(pages, kv_dtype))
+
+    def fill(cache: KVCache) -> KVCache:
+        cache.data.fill_(77)
+        if cache.scale is not None:
+            cache.scale.fill_(5)
+        return cache
+
+    fill(engine._cache)
+    engine._make_cache = filled
+    return engine
+
+
+class Life:
+    """One engine from its first request to its last.
+
+    `alone` is the oracle where formats are turned.
+    """
+
+    def __init__(self, engine: Engine, oracle: Naive, alone: Alone | None = None) -> None:
         self.engine = engine
         self.oracle = oracle
+        self._alone = alone
+        self._kernels: tuple[str, ...] = ()
+        self._formats: dict[str, set[Format]] = {}
+        self._first: Format | None = None
         self.evidence = Evidence()
         self.requests: dict[str, Request] = {}
         self._heard: dict[str, list[int]] = {}
@@ -137,6 +240,8 @@ class Life:
         self.requests[request.id] = request
         self._heard[request.id] = list(request.output)
         self._reasons.setdefault(request.id, [])
+        # Tokens that it brings along were said in some format too.
+        self._formats.setdefault(request.id, set())
 
     def abort(self, id: str) -> None:
         before = self.engine.request(id)
@@ -155,8 +260,13 @@ class Life:
         """One step, and all that must be true of its figures."""
         before = {id: self.engine.tokens(id) for id in self.requests}
         busy = self.engine.has_work
+        moving = self._about_to_move()
+        hits = {id: sequence.hit_tokens for id, sequence in self.engine._sequences.items()}
         stats = self.engine.step()
         self.engine.check()
+        self._check_moved(stats, moving)
+        self._note_formats(stats, before)
+        self._check_hits(stats, hits)
         assert stats.knobs == self.engine.knobs
         assert not (stats.preempted and stats.admitted)
         for id, tokens in stats.tokens:
@@ -187,7 +297,7 @@ class Life:
             self._check_request(id, request)
 
     def _check_request(self, id: str, request: Request) -> None:
-        expected, found = self.oracle.generate(request), self.engine.tokens(id)
+        expected, found = self._expected(id, request), self.engine.tokens(id)
         reason = self.engine.request(id).finish_reason
         assert self._reasons[id][-1] == reason
         assert self._reasons[id][:-1] == ["abort"] * (len(self._reasons[id]) - 1)
@@ -197,6 +307,65 @@ class Life:
             assert found == expected, f"{id} has other tokens than alone"
             ends = self.oracle.ends(found[-1], request.sampling)
             assert reason == ("stop" if ends else "length")
+            assert ends or len(found) == request.sampling.max_tokens
+
+    def _expected(self, id: str, request: Request) -> list[int]:
+        """Its tokens alone; those it has where they are a matter of when it was switched."""
+        if self._alone is None:
+            return self.oracle.generate(request)
+        formats = self._formats[id]
+        if len(formats) != 1 or any(len(kernels) > 1 for _, _, kernels in formats):
+            self.evidence.crossed += len(formats) > 1
+            return self.engine.tokens(id)
+        (how,) = formats
+        self.evidence.alone += how != self._first
+        return self._alone.generate(request, how)
+
+    def _about_to_move(self) -> dict[str, Tensor]:
+        """What the next step will convert, by request."""
+        if self.engine.knobs.kv_dtype == self._knobs.kv_dtype:
+            return {}
+        return {id: held_by(self.engine, id) for id in self.requests if self._holds(id)}
+
+    def _holds(self, id: str) -> bool:
+        return bool(self.engine._sequences[id].computed)
+
+    def _check_moved(self, stats: StepStats, before: Mapping[str, Tensor]) -> None:
+        gone = {id for id, _ in stats.preempted}
+        if before and stats.knobs.kv_dtype == "fp32":
+            self.evidence.shrunk += len(gone)
+        for id, held in before.items():
+            if id not in gone and self._holds(id):
+                after = held_by(self.engine, id)[:, :, : held.shape[2]]
+                check_moved(held, after, stats.knobs.kv_dtype)
+                self.evidence.moved += held.shape[2]
+
+    def _check_hits(self, stats: StepStats, before: Mapping[str, int]) -> None:
+        """What is found in the prefix cache is what the present formats would compute."""
+        if self._alone is None or len(self._kernels) > 1:
+            return
+        how = stats.knobs.weights, stats.knobs.kv_dtype, self._kernels
+        for id in stats.admitted:
+            hits = self.engine.request(id).hit_tokens - before[id]
+            if hits and self._holds(id):
+                tokens = tuple(self.engine._sequences[id].tokens[:hits])
+                torch.testing.assert_close(
+                    held_by(self.engine, id)[:, :, :hits],
+                    self._alone.held(tokens, how),
+                    rtol=0,
+                    atol=1e-9,
+                )
+
+    def _note_formats(self, stats: StepStats, before: Mapping[str, list[int]]) -> None:
+        """Kernels differ in last bits and share prefixes: all that a life has seen are one."""
+        knobs = stats.knobs
+        if knobs.kernels not in self._kernels:
+            self._kernels = (*self._kernels, knobs.kernels)
+        how = knobs.weights, knobs.kv_dtype, self._kernels
+        for id in self.requests:
+            if self._holds(id) or self.engine.tokens(id) != before[id]:
+                self._formats[id].add(how)
+                self._first = self._first or how
 
     def _check_pages(self, stats: StepStats) -> None:
         snapshot = self.engine.snapshot((), 0)
@@ -252,7 +421,13 @@ def lengths(page_size: int) -> list[int]:
     return sorted({1, *edges} - {0})
 
 
-def random_life(seed: int, page_size: int, count: int = 60) -> list[Operation]:
+def random_life(
+    seed: int,
+    page_size: int,
+    count: int = 60,
+    values: Mapping[str, tuple[str, ...]] = VALUES,
+    turns: float = 0.08,
+) -> list[Operation]:
     """A life without hypothesis, for the proof that things happen and for planted bugs."""
     random = Random(seed)
 
@@ -267,10 +442,10 @@ def random_life(seed: int, page_size: int, count: int = 60) -> list[Operation]:
             )
         if roll < 0.42:
             return random.choice((Abort, Retry))(random.randrange(1000))
-        if roll < 0.50:
-            name = random.choice(list(VALUES))
+        if roll < 0.42 + turns:
+            name = random.choice(list(values))
             default = str(Knobs().as_dict()[name])
-            return Turn(name, random.choice((default, *VALUES[name])))
+            return Turn(name, random.choice((default, *values[name])))
         return Steps(random.randrange(1, 4))
 
     return [operation() for _ in range(count)]

@@ -3,7 +3,8 @@
 The same machinery is shown to bite: each planted bug must make it fail.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -12,16 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import core, kvcache, prefix, runner, sampling
-from engine.config import Knobs
+from engine.config import EngineConfig, Knobs
+from engine.core import Engine
+from engine.formats import Formats
+from engine.kvcache import KVCache
 from engine.pages import PagePool, PrefixKey
 from engine.planner import Planner
 from engine.sequence import Sequence
 from tests.engine.drive import (
     FAMILIES,
+    FORMATS,
     MOST_TOKENS,
     SAMPLINGS,
     VALUES,
     Abort,
+    Alone,
     Evidence,
     Life,
     Operation,
@@ -29,14 +35,16 @@ from tests.engine.drive import (
     Steps,
     Submit,
     Turn,
+    fill_unused,
     lengths,
     random_life,
 )
-from tests.engine.toy import Naive, Toy
+from tests.engine.toy import WIDE, Naive, Toy
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TOY = Toy()
 SCHEDULES = range(36)
+SWITCHED = range(12)
 
 
 @cache
@@ -49,7 +57,9 @@ def life(folder: Path, pages: int, page_size: int, knobs: Knobs | None = None) -
 
 
 @st.composite
-def lives(draw: st.DrawFn) -> tuple[int, int, list[Operation]]:
+def lives(
+    draw: st.DrawFn, values: Mapping[str, tuple[str, ...]] = VALUES
+) -> tuple[int, int, list[Operation]]:
     """(pages, page size, operations); one request always fits, two long ones never do."""
     page_size = draw(st.sampled_from((3, 4, 16)))
     least = -(-MOST_TOKENS // page_size)
@@ -60,7 +70,7 @@ def lives(draw: st.DrawFn) -> tuple[int, int, list[Operation]]:
         st.integers(0, 3),
         st.integers(0, len(SAMPLINGS) - 1),
     )
-    turn = st.sampled_from([Turn(name, v) for name, values in VALUES.items() for v in values])
+    turn = st.sampled_from([Turn(name, v) for name, all in values.items() for v in all])
     steps = st.builds(Steps, st.integers(1, 6))
     ends = st.one_of(st.builds(Abort, st.integers(0, 99)), st.builds(Retry, st.integers(0, 99)))
     first = draw(st.lists(submit, min_size=2, max_size=8))
@@ -97,6 +107,101 @@ def test_everything_that_could_go_wrong_happens(toy_folder: Path) -> None:
     assert seen.turned == set(VALUES)
     stages = {"waiting", "preempted", "prefill", "decode", "parked", "finished"}
     assert {stage for stage, count in seen.aborted.items() if count} == stages
+
+
+# Weights, kv_dtype and kernels turned too
+
+
+class Garage:
+    """Engines of all sizes on one model, whose formats are built once."""
+
+    def __init__(self, toy: Toy, folder: Path, dtype: str) -> None:
+        self.toy = toy
+        self._config = EngineConfig(str(folder), dtype=dtype, max_context=256, kv_memory_mib=1)
+        self._formats = Formats(self._config, Knobs())
+        self.alone = Alone(lambda knobs: self.load(32, 4, knobs))
+
+    def load(self, pages: int, page_size: int, knobs: Knobs | None = None) -> Engine:
+        """An engine with `pages` pages of floats."""
+        size = KVCache.page_bytes(self._formats.spec, page_size, self._formats.dtype, "fp32")
+        memory = (pages + 0.5) * size / 2**20
+        config = replace(self._config, page_size=page_size, kv_memory_mib=memory)
+        return Engine(self._formats, config, knobs or Knobs())
+
+    def live_twice(self, pages: int, page_size: int, operations: list[Operation]) -> Evidence:
+        """Two runs with the same switches say the same, whatever unused pages hold."""
+        naive = Naive(self.toy)
+        one = Life(self.load(pages, page_size), naive, self.alone)
+        other = Life(fill_unused(self.load(pages, page_size)), naive, self.alone)
+        seen = one.run(operations)
+        other.run(operations)
+        for id in one.requests:
+            assert one.engine.tokens(id) == other.engine.tokens(id), f"{id} says other things"
+        return seen
+
+
+@cache
+def exact_garage(folder: Path) -> Garage:
+    return Garage(TOY, folder, "float64")
+
+
+@cache
+def native_garage(folder: Path) -> Garage:
+    return Garage(WIDE, folder, "float32")
+
+
+@pytest.fixture(scope="session")
+def wide_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return WIDE.save(tmp_path_factory.mktemp("toys") / "wide")
+
+
+TURNED = VALUES | {name: FORMATS[name] * 3 for name in ("weights", "kv_dtype")}
+
+
+@settings(max_examples=25)
+@given(lives(TURNED))
+def test_no_switch_of_formats_loses_or_lends_a_token(
+    toy_folder: Path, drawn: tuple[int, int, list[Operation]]
+) -> None:
+    exact_garage(toy_folder).live_twice(*drawn)
+
+
+def switch_through_all(garage: Garage, seeds: range, turned: tuple[str, ...]) -> Evidence:
+    total = Evidence()
+    # Without those that leave little to convert: others turn them.
+    names = ("paging", "prefix_cache")
+    values = {name: VALUES[name] for name in names} | {name: FORMATS[name] for name in turned}
+    for seed in seeds:
+        page_size = (4, 3)[seed % 2]
+        pages = -(-MOST_TOKENS // page_size) + seed % 5
+        # More at once, to begin with, than fit as floats.
+        crowd = [op for op in random_life(seed, page_size) if isinstance(op, Submit)][:6]
+        turns = random_life(seed, page_size, 40, values, turns=0.2)
+        operations = [Turn("kv_dtype", "int8"), *crowd, Steps(4), *turns]
+        total.add(garage.live_twice(pages, page_size, operations))
+    return total
+
+
+def test_switches_of_formats_happen_to_all_kinds_of_requests(toy_folder: Path) -> None:
+    seen = switch_through_all(exact_garage(toy_folder), SWITCHED, ("weights", "kv_dtype"))
+    assert seen.crossed > 30
+    assert seen.alone > 40
+    assert seen.moved > 150
+    assert seen.shrunk > 5
+    assert {"weights", "kv_dtype"} <= seen.turned
+
+
+@pytest.mark.parametrize("turned", [("weights", "kv_dtype"), tuple(FORMATS)])
+def test_switches_on_native_kernels(wide_folder: Path, turned: tuple[str, ...]) -> None:
+    """Where they cannot be built, on torch's in float32."""
+    garage = native_garage(wide_folder)
+    seen = switch_through_all(garage, SWITCHED, turned)
+    assert seen.crossed > 30
+    assert seen.alone > 30
+    assert seen.moved > 150
+    assert seen.shrunk > 5
+    native = garage.load(9, 4).knobs.kernels == "native"
+    assert ("kernels" in seen.turned) == (native and "kernels" in turned)
 
 
 # Planted bugs. Each is one that a serving engine has had.
@@ -244,3 +349,76 @@ def test_planted_bugs_are_found(
         plant(patch)
         with pytest.raises(AssertionError):
             live_through_all(toy_folder)
+
+
+def lent_across_weights(patch: pytest.MonkeyPatch) -> None:
+    """Pages that nobody holds are found by requests that other weights serve."""
+    adopt = core.Engine._adopt
+
+    def plant(self: Engine) -> list[tuple[str, int]]:
+        with pytest.MonkeyPatch.context() as inner:
+            if self._served.kv_dtype == self._knobs.kv_dtype:
+                inner.setattr(self._planner, "taint", lambda: None)
+            return adopt(self)
+
+    patch.setattr(core.Engine, "_adopt", plant)
+
+
+def goes_on_publishing(patch: pytest.MonkeyPatch) -> None:
+    """A request that runs across a switch publishes what it holds of other formats."""
+    taint = Planner.taint
+
+    def plant(self: Planner) -> None:
+        taint(self)
+        for sequence in self.running:
+            sequence.tainted = False
+
+    patch.setattr(Planner, "taint", plant)
+
+
+def moved_to_other_pages(patch: pytest.MonkeyPatch) -> None:
+    """Converted pages are put in another order than the tables have them in."""
+    take = KVCache.take
+    patch.setattr(KVCache, "take", lambda self, other, pages: take(self, other, pages[::-1]))
+
+
+def last_page_not_moved(patch: pytest.MonkeyPatch) -> None:
+    take = KVCache.take
+    patch.setattr(KVCache, "take", lambda self, other, pages: take(self, other, pages[:-1]))
+
+
+def codes_moved_without_scales(patch: pytest.MonkeyPatch) -> None:
+    """What int8 pages become as floats is their codes."""
+    take = KVCache.take
+
+    def plant(self: KVCache, other: KVCache, pages: list[int]) -> None:
+        scale, other.scale = other.scale, None
+        if scale is None or not pages:
+            take(self, other, pages)
+        else:
+            other.data = other.data.to(self.data.dtype)
+            take(self, other, pages)
+
+    patch.setattr(KVCache, "take", plant)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        goes_on_publishing,
+        lent_across_weights,
+        moved_to_other_pages,
+        last_page_not_moved,
+        codes_moved_without_scales,
+    ],
+)
+def test_planted_bugs_of_switches_are_found(
+    toy_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    plant: Callable[[pytest.MonkeyPatch], None],
+) -> None:
+    garage = exact_garage(toy_folder)  # whose oracle no plant reaches: it never switches
+    with monkeypatch.context() as patch:
+        plant(patch)
+        with pytest.raises(AssertionError):
+            switch_through_all(garage, SWITCHED, ("weights", "kv_dtype"))

@@ -85,6 +85,20 @@ class PoolAgainstModel(RuleBasedStateMachine):
         self.cached = []
         self.keys = {}
 
+    @rule(total=st.integers(0, TOTAL + 3), forget=st.booleans())
+    def resize(self, total: int, forget: bool) -> None:
+        """Pages in use close ranks; all others are free, in the order of their numbers."""
+        if forget:
+            self.forget_published()
+        held = sorted({page for table in self.tables for page in table})
+        if self.keys or len(held) > total:
+            with pytest.raises(InvariantError, match=f"cannot become {total}"):
+                self.pool.resize(total)
+            return
+        assert self.pool.resize(total) == held
+        self.tables = [[held.index(page) for page in table] for table in self.tables]
+        self.free = deque(range(len(held), total))
+
     @invariant()
     def agrees(self) -> None:
         self.pool.check(self.tables)
@@ -92,8 +106,9 @@ class PoolAgainstModel(RuleBasedStateMachine):
         assert (self.pool.free, self.pool.cached) == (len(self.free), len(self.cached))
         assert self.pool.available == len(self.free) + len(self.cached)
         assert self.pool.used == len(held)
-        assert self.pool.refs == [sum(p in t for t in self.tables) for p in range(TOTAL)]
-        for page in range(TOTAL):
+        total = self.pool.total
+        assert self.pool.refs == [sum(p in t for t in self.tables) for p in range(total)]
+        for page in range(total):
             assert self.pool.key_of(page) == self.keys.get(page)
             assert self.pool.is_cached(page) == (page in self.cached)
         found = {key(name): self.pool.find(key(name)) for name in range(5)}
@@ -136,6 +151,24 @@ def test_a_shared_page_is_not_handed_out() -> None:
     pool.release([page])
     assert (pool.used, pool.available) == (1, 1)
     assert pool.acquire(1) == [1]
+
+
+def test_resizing_keeps_who_shares_what() -> None:
+    pool = PagePool(6)
+    first, _, gone = pool.acquire(2), pool.acquire(3), pool.acquire(1)
+    pool.publish(first[0], key(0))
+    pool.share(first[:1])
+    pool.release(first)
+    pool.release(gone)
+    with pytest.raises(InvariantError, match="4 pages in use cannot become 9"):
+        pool.resize(9)  # one of them is published
+    pool.forget_published()
+    with pytest.raises(InvariantError, match="4 pages in use cannot become 3"):
+        pool.resize(3)
+    assert pool.resize(5) == [0, 2, 3, 4]
+    pool.check([[0], [1, 2, 3]])
+    assert (pool.total, pool.used, pool.free) == (5, 4, 1)
+    assert pool.acquire(1) == [4]
 
 
 def test_a_second_copy_stays_private() -> None:

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.config import Knobs
-from engine.pages import InvariantError
+from engine.pages import InvariantError, pages_for
 from engine.plan import StepPlan
+from engine.planner import Planner
 from tests.engine.course import Course
 
 NONE = Knobs(batching="none")
@@ -328,11 +331,197 @@ def test_a_preempted_request_takes_its_own_pages_back() -> None:
     assert spans(plan)["C"] == (4, 9)
 
 
+# Other weights, and other pages
+
+
+@dataclass(frozen=True)
+class Switch:
+    """Other weights; and, unless `total` is 0, pages of another kind, so many of them."""
+
+    total: int = 0
+
+
+def switch(course: Course, total: int) -> list[tuple[str, int]]:
+    """Do it, and hold planner and pool to all that they promise; who was preempted."""
+    planner, pool = course.planner, course.pool
+    running, waiting = list(planner.running), list(planner.waiting)
+    before = {s.id: (list(s.pages), s.computed, s.tainted) for s in running}
+    planner.taint()
+    course.check()
+    assert pool.cached == 0
+    assert all(pool.key_of(page) is None for page in range(pool.total))
+    for sequence in running:
+        pages, computed, tainted = before[sequence.id]
+        assert (sequence.pages, sequence.computed) == (pages, computed)
+        assert (sequence.tainted, sequence.published) == (tainted or computed > 0, 0)
+    if not total:
+        return []
+    kept, preempted = planner.resize(total)
+    names = [id for id, _ in preempted]
+    # Pages that are only reserved go first: they cost nobody anything.
+    size = course.page_size
+    written = {id: pages[: pages_for(n, size)] for id, (pages, n, _) in before.items()}
+    # The youngest that hold any, one after the other, and none more than it takes.
+    holders = [s.id for s in reversed(running) if written[s.id]]
+    assert names == holders[: len(names)]
+    assert preempted == [(id, before[id][1]) for id in names]
+    left = [{page for s in holders[n:] for page in written[s]} for n in range(len(names) + 1)]
+    assert all(len(pages) > total for pages in left[:-1])
+    assert len(left[-1]) <= total
+    # They are the first to come back, the oldest of them before the others.
+    assert [s.id for s in planner.waiting] == [*reversed(names), *(s.id for s in waiting)]
+    assert [s.id for s in planner.running] == [s.id for s in running if s.id not in names]
+    # Tables name the same pages in the same order: who shared one shares it still.
+    assert kept == sorted(left[-1])
+    for sequence in running:
+        if sequence.id in names:
+            assert (sequence.pages, sequence.computed, sequence.tainted) == ([], 0, False)
+        else:
+            assert [kept[page] for page in sequence.pages] == written[sequence.id]
+            assert sequence.computed == before[sequence.id][1]
+    assert (pool.total, pool.used, pool.free) == (total, len(kept), total - len(kept))
+    move(course, kept)
+    course.check()
+    return preempted
+
+
+def move(course: Course, kept: list[int]) -> None:
+    """What the kept pages hold, at their new numbers."""
+    size, old = course.page_size, course._slots
+    course._slots = {
+        new * size + offset: old[page * size + offset]
+        for new, page in enumerate(kept)
+        for offset in range(size)
+        if page * size + offset in old
+    }
+    course.pages = course.pool.total
+
+
+def test_fewer_pages_preempt_the_youngest_only() -> None:
+    course = Course(40)
+    submit_all(course, "ABCD", length=8, max_tokens=16)
+    course.step(PLAIN)
+    assert switch(course, 12) == []
+    # A, B, C and D hold two pages each.
+    assert switch(course, 6) == [("D", 8)]
+    plan = course.step(PLAIN)
+    # All grow by a page now.
+    assert (plan.admitted, plan.preempted) == ((), (("C", 8),))
+    course.drain(PLAIN)
+    for name in "ABCD":
+        assert course.sequences[name].tokens == course.expected(name)
+
+
+def test_shared_pages_are_given_up_by_all_or_none() -> None:
+    """Preempting one of those that share frees what is its own alone, and that may be nothing."""
+    course = Course(40)
+    course.submit("gone", [60], 1)  # whose page, the first, is free then
+    for name in "ABC":
+        course.submit(name, list(range(8)), 8)
+    course.submit("D", [50], 4)
+    while len(course.planner.running) < 4:
+        course.step(Knobs(prefill_chunk=9))
+    used = course.pool.used
+    assert course.pool.refs.count(3) > 0
+    preempted = switch(course, used - 1)
+    assert [id for id, _ in preempted] == ["D"]
+    assert course.pool.refs.count(3) > 0
+    switch(course, 30)
+    course.drain(Knobs())
+    for name in "ABCD":
+        assert course.sequences[name].tokens == course.expected(name)
+
+
+def test_pages_of_other_weights_are_found_by_nobody() -> None:
+    course = Course(64)
+    course.submit("gone", list(range(9)), 1)
+    course.drain(Knobs())
+    course.submit("runs", list(range(20, 29)), 30)
+    course.step(Knobs())
+    switch(course, 0)
+    course.submit("A", list(range(9)), 1)
+    assert course.step(Knobs()).prefix_hits == 0
+    # Nor what the running request has computed since, over keys and values of before.
+    for _ in range(8):
+        course.step(Knobs())
+    course.submit("B", course.sequences["runs"].tokens[:17], 1)
+    plan = course.step(Knobs())
+    assert (plan.admitted, plan.prefix_hits) == (("B",), 0)
+    # What was computed since is.
+    course.submit("C", list(range(9)), 1)
+    assert course.step(Knobs()).prefix_hits == 8
+
+
+def test_who_starts_over_after_a_switch_may_lend_again() -> None:
+    course = Course(64)
+    a = course.submit("A", list(range(9)), 30)
+    course.step(Knobs())
+    switch(course, 0)
+    course.step(Knobs())
+    assert a.tainted
+    course.planner.forget(a)
+    course.step(Knobs())
+    course.submit("B", list(range(9)), 2)
+    assert course.step(Knobs()).prefix_hits == 8
+
+
+def preempts_the_oldest(patch: pytest.MonkeyPatch) -> None:
+    """The first to come is the first to go."""
+    resize = Planner.resize
+
+    def plant(self: Planner, total: int) -> object:
+        self.running.reverse()
+        try:
+            return resize(self, total)
+        finally:
+            self.running.reverse()
+
+    patch.setattr(Planner, "resize", plant)
+
+
+def tables_keep_old_numbers(patch: pytest.MonkeyPatch) -> None:
+    """Pages are moved, but the requests go on with the numbers that these had."""
+    resize = Planner.resize
+
+    def plant(self: Planner, total: int) -> object:
+        before = {sequence: sequence.pages for sequence in self.running}
+        found = resize(self, total)
+        for sequence in self.running:
+            sequence.pages = before[sequence]
+        return found
+
+    patch.setattr(Planner, "resize", plant)
+
+
+def taints_nobody(patch: pytest.MonkeyPatch) -> None:
+    """Published pages are forgotten, but running requests publish theirs again."""
+    patch.setattr(Planner, "taint", lambda self: self.pool.forget_published())
+
+
+@pytest.mark.parametrize(
+    ("plant", "test"),
+    [
+        (preempts_the_oldest, test_fewer_pages_preempt_the_youngest_only),
+        (tables_keep_old_numbers, test_shared_pages_are_given_up_by_all_or_none),
+        (taints_nobody, test_pages_of_other_weights_are_found_by_nobody),
+    ],
+)
+def test_planted_bugs_of_switches_are_found(
+    monkeypatch: pytest.MonkeyPatch,
+    plant: Callable[[pytest.MonkeyPatch], None],
+    test: Callable[[], None],
+) -> None:
+    test()
+    plant(monkeypatch)
+    with pytest.raises(AssertionError):
+        test()
+
+
 # Whatever happens
 
 
 @st.composite
-def schedules(draw: st.DrawFn) -> tuple[int, int, list[object]]:
+def schedules(draw: st.DrawFn, switches: bool = False) -> tuple[int, int, list[object]]:
     page_size = draw(st.sampled_from((1, 3, 4)))
     knobs = st.builds(
         Knobs,
@@ -345,16 +534,28 @@ def schedules(draw: st.DrawFn) -> tuple[int, int, list[object]]:
         prefill_chunk=st.integers(0, 9),
     )
     request = st.tuples(st.integers(0, 1), st.integers(1, 13), st.integers(1, 9))
-    events = st.lists(
-        st.one_of(request, request, knobs, knobs, st.integers(0, 99)), min_size=8, max_size=40
-    )
     least = -(-(13 + 9) // page_size)
+    kinds = [request, request, knobs, knobs, st.integers(0, 99)]
+    if switches:
+        totals = st.one_of(st.just(0), st.integers(least, least + 12))
+        kinds += [st.builds(Switch, totals)] * 2
+    events = st.lists(st.one_of(kinds), min_size=8, max_size=40)
     return draw(st.integers(least, least + 6)), page_size, draw(events)
 
 
 @settings(max_examples=300)
 @given(schedules())
 def test_any_schedule_drains_to_the_same_tokens(drawn: tuple[int, int, list[object]]) -> None:
+    live(drawn)
+
+
+@settings(max_examples=150)
+@given(schedules(switches=True))
+def test_no_switch_of_pages_changes_a_token(drawn: tuple[int, int, list[object]]) -> None:
+    live(drawn)
+
+
+def live(drawn: tuple[int, int, list[object]]) -> None:
     pages, page_size, events = drawn
     course, knobs, aborted = Course(pages, page_size), Knobs(), set()
     for number, event in enumerate(events):
@@ -363,6 +564,8 @@ def test_any_schedule_drains_to_the_same_tokens(drawn: tuple[int, int, list[obje
                 course.submit(str(number), [family] * length, tokens)
             case Knobs():
                 knobs = event
+            case Switch(total):
+                switch(course, total)
             case int(target) if course.sequences:
                 id = list(course.sequences)[-1 - target % min(len(course.sequences), 6)]
                 course.abort(id)
@@ -372,6 +575,10 @@ def test_any_schedule_drains_to_the_same_tokens(drawn: tuple[int, int, list[obje
                     course.submit(id, list(old.prompt), old.sampling.max_tokens)
                     aborted.discard(id)
         course.step(knobs)
+        # Whoever runs on over keys and values of before lends none of them.
+        for sequence in course.planner.running:
+            if sequence.tainted:
+                assert not any(course.pool.key_of(page) for page in sequence.pages)
     course.drain(knobs)
     for id, sequence in course.sequences.items():
         expected = course.expected(id)
