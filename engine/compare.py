@@ -16,6 +16,7 @@ from engine.linear import INT4, INT8, Bf16Linear, Linear, PlainLinear, quantize_
 from engine.plan import Row
 from engine.quantize import (
     ErrorFigures,
+    Granularity,
     QuantizationError,
     Quantized,
     Scheme,
@@ -27,17 +28,13 @@ from engine.tensors import DecoderTensors, LayerNorms, Matrix, read_tensors
 
 Document = tuple[Sequence[int], Sequence[int]]  # token ids of prompt and body
 PAGE = 16
+CLEAR = 0.02  # a lead in probability
+_GRANULARITIES: tuple[Granularity, ...] = ("tensor", "channel", "group")
 SCHEMES = tuple(
     Scheme(bits, granularity, symmetric)
     for bits in (8, 4)
-    for granularity, symmetric in (
-        ("tensor", True),
-        ("tensor", False),
-        ("channel", True),
-        ("channel", False),
-        ("group", True),
-        ("group", False),
-    )
+    for granularity in _GRANULARITIES
+    for symmetric in (True, False)
 )
 # float [len(body), vocab] of a document: what is expected at each place of its body.
 Scorer = Callable[[Document], Tensor]
@@ -122,7 +119,8 @@ def stages(
 
 def _gated(gate_up: Tensor, ffn: int) -> Tensor:
     gate, up = gate_up.split(ffn, -1)
-    return F.silu(gate) * up
+    gated: Tensor = F.silu(gate) * up
+    return gated
 
 
 def _attend(qkv: Tensor, spec: ModelSpec, norms: LayerNorms, cos: Tensor, sin: Tensor) -> Tensor:
@@ -149,7 +147,9 @@ class Quality:
 
     `mean_kl` is KL(fp32 || format) in nats a token, `top1` the share of places whose likeliest
     token is fp32's; `flip_gap` is how much likelier, in fp32's eyes, its own token was than the
-    one put in its place, on average over the others (0 where there are none).
+    one put in its place, on average over the others (0 where there are none). `clear` is the share
+    of places where fp32's first choice leads its second by CLEAR or more, `clear_top1` the
+    agreement there (1 where there are none): the rest are near ties, that any rounding turns.
     """
 
     tokens: int
@@ -157,6 +157,8 @@ class Quality:
     mean_kl: float
     top1: float
     flip_gap: float
+    clear: float
+    clear_top1: float
 
 
 class FormatModel:
@@ -240,7 +242,7 @@ def compare(
         raise EngineError("a document without a prompt: nothing says what its body begins with")
     if not any(body for _, body in documents):
         raise EngineError("no body tokens to compare on")
-    sums = {name: torch.zeros(5, dtype=torch.float64) for name in scorers}
+    sums = {name: torch.zeros(7, dtype=torch.float64) for name in scorers}
     for done, document in enumerate(documents, 1):
         labels = torch.tensor(document[1], dtype=torch.int64)
         expected = reference(document).log_softmax(-1)
@@ -252,24 +254,29 @@ def compare(
 
 
 def _sums(expected: Tensor, found: Tensor, labels: Tensor) -> Tensor:
-    """Tokens, nats, KL, equal picks, gaps of unequal ones: float64 [5]."""
+    """Tokens, nats, KL, equal picks, gaps of unequal ones, clear places, equal picks there:
+    float64 [7]."""
     nats = F.nll_loss(found, labels, reduction="none")
     kl = (expected.exp() * (expected - found)).sum(-1)
     best, pick = expected.argmax(-1, keepdim=True), found.argmax(-1, keepdim=True)
+    equal = (best == pick)[:, 0]
     gaps = (expected.gather(1, best).exp() - expected.gather(1, pick).exp())[:, 0]
-    parts = (torch.ones_like(nats), nats, kl, (best == pick)[:, 0], gaps)
+    first, second = expected.topk(2).values.exp().unbind(-1)
+    clear = first - second >= CLEAR
+    parts = (torch.ones_like(nats), nats, kl, equal, gaps, clear, clear & equal)
     return torch.stack([part.to(torch.float64).sum() for part in parts])
 
 
 def _quality(sums: list[float]) -> Quality:
-    tokens, nats, kl, equal, gaps = sums
-    unequal = tokens - equal
+    tokens, nats, kl, equal, gaps, clear, clear_equal = sums
     return Quality(
         tokens=int(tokens),
         perplexity=exp(nats / tokens),
         mean_kl=kl / tokens,
         top1=equal / tokens,
-        flip_gap=gaps / unequal if unequal else 0.0,
+        flip_gap=gaps / (tokens - equal) if tokens > equal else 0.0,
+        clear=clear / tokens,
+        clear_top1=clear_equal / clear if clear else 1.0,
     )
 
 

@@ -45,6 +45,10 @@ def _parser() -> argparse.ArgumentParser:
     from pitwall_tui.cli.train import add_arguments
 
     add_arguments(train)
+    quantize = commands.add_parser("quantize", help="compare weight formats; make calibrated int4")
+    from pitwall_tui.cli.quantize import add_arguments as add_quantize_arguments
+
+    add_quantize_arguments(quantize)
     return parser
 
 
@@ -100,6 +104,8 @@ def _run(args: argparse.Namespace) -> int:
             from pitwall_tui.cli.bench import run
         case "train":
             from pitwall_tui.cli.train import run
+        case "quantize":
+            from pitwall_tui.cli.quantize import run
         case _:
             from pitwall_tui.cli.race import run
     return run(args)
