@@ -3,9 +3,10 @@
 Rounding to nearest treats all weights alike. GPTQ weighs an error by what it does to a layer's
 output on real inputs X: it minimizes |(W - Q) X|^2, which is (W - Q) H (W - Q)^T for H = X X^T,
 one column after another, each column's error made good by those still to come. On top of the
-paper: a search for each group's scale, and the regression of a layer's weights on the inputs that
-it will see behind layers quantized before it. (Rounds of coordinate descent over codes and scales
-afterwards, as in QuantEase, lowered a layer's error but not the chief's KL, and were left out.)
+paper: the regression of a layer's weights on the inputs that it will see behind layers quantized
+before it. Left out, as the chief's KL was no better or worse for it: narrower scales where they
+lessen the rounding error (columns that take on others' errors outgrow them), and coordinate
+descent afterwards (QuantEase, Behdin et al. 2023).
 """
 
 import hashlib
@@ -39,14 +40,12 @@ CODES, FACTS = "int4.safetensors", "int4.json"
 class GptqOptions:
     """How hard to try. `damping` is a share of the Hessian's mean diagonal, added to it.
 
-    `order` takes the columns by descending diagonal (groups keep their places), `clip` is the
-    number of narrower scales tried for each group, `follow` has a layer's weights regressed to
-    make good the error of earlier ones.
+    `order` takes the columns by descending diagonal (groups keep their places), `follow` has a
+    layer's weights regressed to make good the error of earlier ones.
     """
 
     damping: float = 0.01
     order: bool = True
-    clip: int = 20
     follow: bool = True
 
 
@@ -141,7 +140,7 @@ def quantize_matrix(
     target = weight.detach().to(torch.float32).T.contiguous()
     _, *upper = _factor(hessian.to(torch.float64), options.damping, options.order)
     group = torch.arange(columns) // GROUP
-    scales = _scales(target, group, hessian.diagonal().to(torch.float32), options.clip)
+    scales = _scales(target, group)
     codes = _propagate(target, scales[group], *upper)
     return Quantized(INT4, (rows, columns), _packed(codes.T), scales.T.contiguous(), None)
 
@@ -168,23 +167,10 @@ def _factor(hessian: Tensor, damping: float, order: bool = False) -> tuple[Tenso
         share = max(10 * share, 1e-6)
 
 
-def _scales(target: Tensor, group: Tensor, weights: Tensor, steps: int) -> Tensor:
-    """A scale for each group and output [groups, out]: absmax, or up to half of it where the
-    squared error, inputs weighed by their size, is least."""
-    found = []
-    for number in range(int(group[-1]) + 1):
-        part = target[group == number]
-        weigh = weights[group == number][:, None]
-        weigh = weigh if bool((weigh > 0).any()) else torch.ones_like(weigh)
-        widest = part.abs().amax(0) / MOST
-        best, least = widest, torch.full_like(widest, torch.inf)
-        for step in range(steps + 1):
-            scale = widest * (1 - 0.5 * step / max(steps, 1))
-            error = (part - _round(part, scale) * scale).square_().mul_(weigh).sum(0)
-            best = torch.where(error < least, scale, best)
-            least = torch.minimum(error, least)
-        found.append(best)
-    return torch.stack(found)
+def _scales(target: Tensor, group: Tensor) -> Tensor:
+    """A scale for each group and output [groups, out]: its largest weight has the largest code."""
+    count = int(group[-1]) + 1
+    return torch.stack([target[group == number].abs().amax(0) / MOST for number in range(count)])
 
 
 def _round(values: Tensor, scale: Tensor) -> Tensor:

@@ -37,9 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--races",
         type=int,
-        default=6,
+        default=12,
         metavar="N",
-        help="calibrate on N simulated races, measure on N others (default 6)",
+        help="calibrate on N simulated races, measure on N others (default 12)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="which races (default 0)")
     parser.add_argument("--json", metavar="FILE|-", help="write the figures")

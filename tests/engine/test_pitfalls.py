@@ -365,8 +365,8 @@ def test_the_same_run_twice_plans_the_same(
     plans: list[StepPlan] = []
     plan = Planner.plan
 
-    def noted(self: Planner, knobs: Knobs) -> StepPlan:
-        plans.append(plan(self, knobs))
+    def noted(self: Planner, knobs: Knobs, preempted: list[tuple[str, int]]) -> StepPlan:
+        plans.append(plan(self, knobs, preempted))
         return plans[-1]
 
     monkeypatch.setattr(Planner, "plan", noted)
