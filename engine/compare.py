@@ -13,6 +13,7 @@ from engine.config import EngineError
 from engine.decoder import Decoder
 from engine.kvcache import KVCache
 from engine.linear import INT4, INT8, Bf16Linear, Linear, PlainLinear, quantize_rows
+from engine.model import gated, heads, rotary
 from engine.plan import Row
 from engine.quantize import (
     ErrorFigures,
@@ -94,10 +95,7 @@ def stages(
     if longest > tensors.max_context:
         raise EngineError(f"a document of {longest} tokens: at most {tensors.max_context}")
     xs = [tensors.embedding[document] for document in tokens]
-    cos, sin = (
-        torch.cat((table, table), -1)[:longest, None, :].to(tensors.embedding)
-        for table in (tensors.cos, tensors.sin)
-    )
+    cos, sin = rotary(tensors)
 
     def normed(weight: Tensor) -> list[Tensor]:
         return [F.rms_norm(x, (spec.hidden,), weight, spec.norm_eps) for x in xs]
@@ -111,31 +109,17 @@ def stages(
         xs = [x + linear(h) for x, h in zip(xs, hs, strict=True)]
         hs = normed(layer.norms.ffn)
         linear = yield root + "gate_up", layer.gate_up, hs
-        hs = [_gated(linear(h), spec.ffn) for h in hs]
+        hs = [gated(linear(h), spec.ffn) for h in hs]
         linear = yield root + "down", layer.down, hs
         xs = [x + linear(h) for x, h in zip(xs, hs, strict=True)]
     yield "head", tensors.head, normed(tensors.norm)
 
 
-def _gated(gate_up: Tensor, ffn: int) -> Tensor:
-    gate, up = gate_up.split(ffn, -1)
-    gated: Tensor = F.silu(gate) * up
-    return gated
-
-
 def _attend(qkv: Tensor, spec: ModelSpec, norms: LayerNorms, cos: Tensor, sin: Tensor) -> Tensor:
     """Causal attention inside one document: [tokens, q + k + v] -> [tokens, heads * head]."""
-    length, size = len(qkv), spec.head_size
-    parts = [spec.heads, spec.kv_heads, spec.kv_heads]
-    q, k, v = qkv.view(length, -1, size).split(parts, 1)
-    if norms.q is not None and norms.k is not None:
-        q = F.rms_norm(q, (size,), norms.q, spec.norm_eps)
-        k = F.rms_norm(k, (size,), norms.k, spec.norm_eps)
-    turned = []
-    for x in (q, k):
-        half = torch.cat((-x[..., size // 2 :], x[..., : size // 2]), -1)
-        turned.append(x * cos[:length] + half * sin[:length])
-    query, key, value = (x.transpose(0, 1) for x in (*turned, v))
+    length = len(qkv)
+    found = heads(qkv, spec, norms, cos[:length], sin[:length])
+    query, key, value = (x.transpose(0, 1) for x in found)
     key, value = (x.repeat_interleave(spec.groups, 0) for x in (key, value))
     mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
     return mixed.transpose(0, 1).reshape(length, -1)

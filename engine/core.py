@@ -370,10 +370,10 @@ class Engine:
             parameters=self._formats.parameters,
             layers=self._formats.spec.layers,
             vocab_size=self._formats.spec.vocab_size,
-            weights_format=self._knobs.weights,
-            weights_bytes=self._formats.get(self._knobs).nbytes,
+            weights_format=self._served.weights,
+            weights_bytes=self._formats.get(self._served).nbytes,
             page_size=self.config.page_size,
-            page_bytes=self._page_bytes(self._knobs.kv_dtype),
+            page_bytes=self._page_bytes(self._served.kv_dtype),
             pages_total=self._pool.total,
             max_context=self._formats.max_context,
             device=str(self._formats.device),
@@ -404,7 +404,7 @@ class Engine:
             requests=tuple(self._request_stats(sequence) for sequence in sequences),
             page_map=self._page_map(sequences),
             pages=self._page_counts(),
-            weights_bytes=self._formats.get(self._knobs).nbytes,
+            weights_bytes=self._formats.get(self._served).nbytes,
             weights_held=self._formats.nbytes,
         )
 

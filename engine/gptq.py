@@ -20,12 +20,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
-from torch.nn import functional as F
 
 from engine.compare import DequantizedLinear, Document, names, rounded, stages
 from engine.config import EngineError, ModelError
 from engine.linear import INT4, PlainLinear
-from engine.quantize import GROUP, Quantized
+from engine.quantize import GROUP, Quantized, packed
 from engine.spec import ModelSpec, read_spec
 from engine.tensors import DecoderTensors
 
@@ -142,7 +141,7 @@ def quantize_matrix(
     group = torch.arange(columns) // GROUP
     scales = _scales(target, group)
     codes = _propagate(target, scales[group], *upper)
-    return Quantized(INT4, (rows, columns), _packed(codes.T), scales.T.contiguous(), None)
+    return Quantized(INT4, (rows, columns), packed(codes.T), scales.T.contiguous(), None)
 
 
 def _factor(hessian: Tensor, damping: float, order: bool = False) -> tuple[Tensor, Tensor, Tensor]:
@@ -194,12 +193,6 @@ def _propagate(target: Tensor, scales: Tensor, places: Tensor, upper: Tensor) ->
             left[j + 1 : end].addr_(upper[j, j + 1 : end], errors[j - start], alpha=-1)
         left[end:].addmm_(upper[start:end, end:].T, errors, alpha=-1)
     return torch.empty_like(codes).index_copy_(0, places, codes)
-
-
-def _packed(codes: Tensor) -> Tensor:
-    """uint8 [rows, ceil(columns / 2)], as Quantized holds codes of four bits."""
-    raised = (F.pad(codes, (0, codes.shape[1] % 2)) + 8).to(torch.uint8)
-    return raised[:, ::2] | raised[:, 1::2] << 4
 
 
 def save_int4(source: Path, out: Path, codes: Mapping[str, Quantized]) -> None:

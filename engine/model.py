@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from engine.kvcache import KVCache, PagedAttention
 from engine.linear import Linear, PlainLinear, make_linear
 from engine.plan import Row
+from engine.spec import ModelSpec
 from engine.tensors import DecoderTensors, LayerNorms
 
 
@@ -47,10 +48,7 @@ class TorchDecoder:
         ]
         self._norm = tensors.norm
         self._head = make_linear(tensors.head, weights)
-        self._cos, self._sin = (
-            torch.cat((table, table), -1)[:, None, :].to(tensors.embedding)
-            for table in (tensors.cos, tensors.sin)
-        )
+        self._cos, self._sin = rotary(tensors)
         linears = [self._head, *(linear for layer in self._layers for linear in layer.linears)]
         norms = sum(layer.norms.nbytes for layer in self._layers)
         norms += self._norm.untyped_storage().nbytes()
@@ -72,34 +70,57 @@ class TorchDecoder:
     def forward(self, tokens: Tensor, positions: Tensor, attention: Attention) -> Tensor:
         """int64 [tokens] at int64 [tokens] positions -> hidden states [tokens, hidden]."""
         spec = self.spec
-        queries, keys = spec.heads, spec.heads + spec.kv_heads
         cos, sin = self._cos[positions], self._sin[positions]
         x = self._embedding[tokens]
         for number, layer in enumerate(self._layers):
             norms = layer.norms
             h = F.rms_norm(x, (spec.hidden,), norms.attention, spec.norm_eps)
-            qkv = layer.qkv(h).view(len(x), -1, spec.head_size)
-            qk, v = qkv[:, :keys], qkv[:, keys:]
-            if norms.q is not None and norms.k is not None:
-                qk = torch.cat(
-                    (
-                        F.rms_norm(qk[:, :queries], (spec.head_size,), norms.q, spec.norm_eps),
-                        F.rms_norm(qk[:, queries:], (spec.head_size,), norms.k, spec.norm_eps),
-                    ),
-                    1,
-                )
-            qk = _rotate(qk, cos, sin)
-            h = attention(number, qk[:, :queries], qk[:, queries:], v)
+            h = attention(number, *heads(layer.qkv(h), spec, norms, cos, sin))
             x = x + layer.out(h.reshape(len(x), -1))
             h = F.rms_norm(x, (spec.hidden,), norms.ffn, spec.norm_eps)
-            gate, up = layer.gate_up(h).split(spec.ffn, -1)
-            x = x + layer.down(F.silu(gate) * up)
+            x = x + layer.down(gated(layer.gate_up(h), spec.ffn))
         return x
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden states [rows, hidden] -> logits [rows, vocab]."""
         h = F.rms_norm(hidden, (self.spec.hidden,), self._norm, self.spec.norm_eps)
         return self._head(h)
+
+
+def rotary(tensors: DecoderTensors) -> tuple[Tensor, Tensor]:
+    """cos, sin [positions, 1, head] in the decoder's dtype: both halves of a head turn alike."""
+    cos, sin = (
+        torch.cat((table, table), -1)[:, None, :].to(tensors.embedding)
+        for table in (tensors.cos, tensors.sin)
+    )
+    return cos, sin
+
+
+def heads(
+    qkv: Tensor, spec: ModelSpec, norms: LayerNorms, cos: Tensor, sin: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """[tokens, q + k + v] -> q, k, v [tokens, their heads, head]: normed where the model norms
+    them, q and k rotated by their positions' cos and sin [tokens, 1, head]."""
+    queries, keys = spec.heads, spec.heads + spec.kv_heads
+    qkv = qkv.view(len(qkv), -1, spec.head_size)
+    qk, v = qkv[:, :keys], qkv[:, keys:]
+    if norms.q is not None and norms.k is not None:
+        qk = torch.cat(
+            (
+                F.rms_norm(qk[:, :queries], (spec.head_size,), norms.q, spec.norm_eps),
+                F.rms_norm(qk[:, queries:], (spec.head_size,), norms.k, spec.norm_eps),
+            ),
+            1,
+        )
+    qk = _rotate(qk, cos, sin)
+    return qk[:, :queries], qk[:, queries:], v
+
+
+def gated(gate_up: Tensor, ffn: int) -> Tensor:
+    """[tokens, 2 * ffn] -> [tokens, ffn]: silu of the first half times the second."""
+    gate, up = gate_up.split(ffn, -1)
+    product: Tensor = F.silu(gate) * up
+    return product
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

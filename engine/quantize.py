@@ -147,7 +147,7 @@ def quantize(tensor: Tensor, scheme: Scheme) -> Quantized:
     return Quantized(
         scheme=scheme,
         shape=tuple(tensor.shape),
-        codes=codes.view(tensor.shape) if scheme.bits == 8 else _packed(codes),
+        codes=codes.view(tensor.shape) if scheme.bits == 8 else packed(codes),
         scales=scales,
         zeros=None if zeros is None else zeros.to(torch.int8),
     )
@@ -195,7 +195,7 @@ def _spread(values: Tensor, rows: Tensor, scheme: Scheme) -> Tensor:
     return values.repeat_interleave(scheme.group, 1)[:, : rows.shape[1]]
 
 
-def _packed(codes: Tensor) -> Tensor:
+def packed(codes: Tensor) -> Tensor:
     """uint8 [rows, ceil(columns / 2)] of int8 codes from -8 to 7."""
     if codes.shape[1] % 2:
         codes = torch.nn.functional.pad(codes, (0, 1))

@@ -26,6 +26,7 @@ from engine.plan import Row
 from engine.planner import Planner
 from engine.stats import StepStats
 from engine.tensors import DecoderTensors, read_tensors
+from tests.engine.cuts import CPU, all_logits, hold_cuts_alike, make_cache, read_toy
 from tests.engine.drive import check_moved, fill_unused, held_by
 from tests.engine.toy import WIDE, Naive, Toy
 
@@ -35,7 +36,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 compiled = pytest.mark.skipif(CC is None, reason="there is no C compiler")
 KINDS = [pytest.param("native", marks=compiled), "torch"]
 PAGE_SIZES = (1, 5, 16)
-CPU = torch.device("cpu")
 # Widths that torch's packed linears and native kernels take alike.
 TOY = WIDE
 
@@ -45,25 +45,10 @@ def kernels_for(target: str = "native", threads: int = 1) -> NativeKernels:
     return NativeKernels(threads, target)
 
 
-def read_toy(toy: Toy, folder: Path) -> DecoderTensors:
-    return read_tensors(toy.save(folder), torch.float32, CPU, 512)
-
-
 def make_decoder(tensors: DecoderTensors, kind: str, weights: str = "fp32") -> Decoder:
     if kind == "native":
         return NativeDecoder(tensors, weights, kernels_for())
     return TorchDecoder(tensors, weights)
-
-
-def make_cache(
-    tensors: DecoderTensors, pages: int, page_size: int, kv_dtype: str = "int8"
-) -> KVCache:
-    return KVCache(tensors.spec, pages, page_size, torch.float32, CPU, kv_dtype)
-
-
-def all_logits(decoder: Decoder, cache: KVCache, tokens: list[int]) -> Tensor:
-    pages = tuple(range(cache.data.shape[2]))
-    return decoder.run(cache, [Row("0", 0, tuple(tokens), pages, None)], range(len(tokens)))
 
 
 def text(vocab: int, length: int, seed: int = 0) -> list[int]:
@@ -224,7 +209,7 @@ def test_native_writes_the_very_codes_and_scales_of_torch(
     floats, codes = (make_cache(read, pages, page_size, kind) for kind in ("fp32", "int8"))
     for made in (floats, codes):
         all_logits(decoder, made, tokens)
-    expected = make_cache(read, pages, page_size)
+    expected = make_cache(read, pages, page_size, "int8")
     expected.take(floats, list(range(pages)))
     assert torch.equal(codes.data, expected.data)
     assert torch.equal(codes.scale, expected.scale)
@@ -260,37 +245,12 @@ def test_native_logits_are_near_torchs(tmp_path: Path, page_size: int, weights: 
 # To the bit
 
 
-def hold_cuts_alike(decoder: Decoder, read: DecoderTensors, page_size: int) -> None:
-    """Logits after every token, of texts cut and batched at random, and alone in one piece."""
-    random, vocab = Random(2), read.spec.vocab_size
-    texts = [text(vocab, n, n) for n in (1, 130, 33, 150, 48, 5)]
-    most = -(-150 // page_size)
-    alone = [all_logits(decoder, make_cache(read, most, page_size), each) for each in texts]
-    made = make_cache(read, most * len(texts), page_size)
-    pages = random.sample(range(most * len(texts)), most * len(texts))
-    computed = [0] * len(texts)
-    while any(done < len(each) for done, each in zip(computed, texts, strict=True)):
-        rows = []
-        for i in random.sample(range(len(texts)), random.randint(1, len(texts))):
-            start = computed[i]
-            tokens = texts[i][start : start + random.choice((1, 1, 2, 3, 17, 100))]
-            if tokens:
-                table = tuple(pages[most * i : most * (i + 1)])
-                rows.append(Row(str(i), start, tuple(tokens), table, None))
-        if rows:
-            found = decoder.run(made, rows, range(sum(len(row.tokens) for row in rows)))
-            expected = [alone[int(row.id)][row.start : row.end] for row in rows]
-            assert torch.equal(found, torch.cat(expected)), [(r.id, r.start, r.end) for r in rows]
-        for row in rows:
-            computed[int(row.id)] = row.end
-
-
 @pytest.mark.parametrize("page_size", PAGE_SIZES)
 @pytest.mark.parametrize("weights", ["fp32", "int8"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_cut_of_any_batch(tmp_path: Path, kind: str, weights: str, page_size: int) -> None:
     read = read_toy(TOY, tmp_path)
-    hold_cuts_alike(make_decoder(read, kind, weights), read, page_size)
+    hold_cuts_alike(make_decoder(read, kind, weights), read, page_size, kv_dtype="int8")
 
 
 @compiled
@@ -299,7 +259,7 @@ def test_targets_and_threads_change_no_bit(tmp_path: Path) -> None:
     for target in ("native", "x86-64-v3"):
         for threads in (1, 2, 3):
             decoder = NativeDecoder(read, "fp32", kernels_for(target, threads))
-            made = make_cache(read, 14, 5)
+            made = make_cache(read, 14, 5, "int8")
             found.append((all_logits(decoder, made, text(TOY.vocab, 70)), made))
     for logits, made in found:
         assert torch.equal(logits, found[0][0])

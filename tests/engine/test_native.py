@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,17 +20,15 @@ from torch import Tensor
 
 from engine.config import EngineConfig, Knobs, Request, Sampling
 from engine.core import Engine
-from engine.decoder import Decoder
 from engine.formats import Formats
 from engine.kernels import build, native
 from engine.kernels.build import NativeUnavailableError, load_library
 from engine.kernels.native import FORMATS, NativeDecoder, NativeKernels, PackedMatrix
-from engine.kvcache import KVCache
 from engine.linear import Int4Linear, Int8Linear
-from engine.plan import Row
 from engine.quantize import GROUP
-from engine.tensors import DecoderTensors, Matrix, read_tensors
-from tests.engine.toy import QKV, WIDE, Naive, Toy
+from engine.tensors import Matrix
+from tests.engine.cuts import all_logits, hold_cuts_alike, make_cache, read_toy
+from tests.engine.toy import QKV, WIDE, Naive
 
 CC = shutil.which(os.environ.get("CC") or "cc")
 pytestmark = [
@@ -204,19 +202,6 @@ def test_packed_bytes_are_those_of_whole_panels(weights: str) -> None:
 # Decoders
 
 
-def read_toy(toy: Toy, folder: Path) -> DecoderTensors:
-    return read_tensors(toy.save(folder), torch.float32, torch.device("cpu"), 512)
-
-
-def make_cache(toy: DecoderTensors, pages: int, page_size: int) -> KVCache:
-    return KVCache(toy.spec, pages, page_size, torch.float32, torch.device("cpu"))
-
-
-def all_logits(decoder: Decoder, cache: KVCache, tokens: Sequence[int]) -> Tensor:
-    pages = tuple(range(cache.data.shape[2]))
-    return decoder.run(cache, [Row("0", 0, tuple(tokens), pages, None)], range(len(tokens)))
-
-
 @pytest.mark.parametrize("page_size", [1, 5, 16])
 @pytest.mark.parametrize("name", list(TOYS))
 def test_logits_are_torchs(tmp_path: Path, name: str, page_size: int) -> None:
@@ -274,40 +259,6 @@ def test_a_decoder_gives_the_same_bits_on_all_targets_and_threads(
         for threads in (1, 2, 3)
     ]
     assert all(torch.equal(logits, found[0]) for logits in found)
-
-
-def hold_cuts_alike(
-    decoder: Decoder, tensors: DecoderTensors, page_size: int, repeats: int
-) -> None:
-    """Logits after every token, of texts cut and batched at random, and alone in one piece."""
-    random, vocab = Random(2), tensors.spec.vocab_size
-    texts = [[random.randrange(vocab) for _ in range(n)] for n in (1, 130, 33, 200, 48, 5)]
-    most = -(-200 // page_size)
-    alone = [all_logits(decoder, make_cache(tensors, most, page_size), text) for text in texts]
-    for _ in range(repeats):
-        cache = make_cache(tensors, most * len(texts), page_size)
-        pages = random.sample(range(most * len(texts)), most * len(texts))
-        computed = [0] * len(texts)
-        while any(done < len(text) for done, text in zip(computed, texts, strict=True)):
-            rows = []
-            for i in random.sample(range(len(texts)), random.randint(1, len(texts))):
-                start = computed[i]
-                tokens = texts[i][start : start + random.choice((1, 1, 2, 3, 17, 100, 300))]
-                if tokens:
-                    table = tuple(pages[most * i : most * (i + 1)])
-                    rows.append(Row(str(i), start, tuple(tokens), table, None))
-            if not rows:
-                continue
-            lengths = [len(row.tokens) for row in rows]
-            # Now and then few are asked for, as an engine does.
-            wanted = sorted(random.sample(range(sum(lengths)), random.randint(0, sum(lengths))))
-            if random.random() < 0.7:
-                wanted = list(range(sum(lengths)))
-            expected = torch.cat([alone[int(row.id)][row.start : row.end] for row in rows])
-            found = decoder.run(cache, rows, wanted)
-            assert torch.equal(found, expected[wanted]), [(r.id, r.start, r.end) for r in rows]
-            for row in rows:
-                computed[int(row.id)] = row.end
 
 
 @pytest.mark.parametrize("page_size", [1, 5, 16])

@@ -59,6 +59,12 @@ def finished(answer: Answer) -> bool:
     )
 
 
+def why_unusable(client: EngineClient) -> str:
+    told = until(client, lambda answer: isinstance(answer, Unusable))[-1]
+    assert isinstance(told, Unusable)
+    return told.reason
+
+
 def snapshots(answers: list[Answer]) -> list[EngineSnapshot]:
     return [answer.snapshot for answer in answers if isinstance(answer, Snapshot)]
 
@@ -190,10 +196,7 @@ def test_reset_forgets_requests_and_published_prefixes(start: Start) -> None:
 
 
 def test_an_unusable_folder_is_told_as_bad_input(start: Start, tmp_path: Path) -> None:
-    client = start(model=str(tmp_path / "none"))
-    told = until(client, lambda answer: isinstance(answer, Unusable))[-1]
-    assert isinstance(told, Unusable)
-    assert "is not a folder" in told.reason
+    assert "is not a folder" in why_unusable(start(model=str(tmp_path / "none")))
 
 
 def test_a_killed_engine_is_an_error_that_names_the_signal(start: Start) -> None:
@@ -225,10 +228,7 @@ def test_an_engine_that_still_loads_is_closed_at_once(
 
 
 def test_kv_memory_that_cannot_be_had_is_bad_input(start: Start) -> None:
-    client = start(kv_memory_mib=2**34)
-    told = until(client, lambda answer: isinstance(answer, Unusable))[-1]
-    assert isinstance(told, Unusable)
-    assert "kv_memory_mib" in told.reason
+    assert "kv_memory_mib" in why_unusable(start(kv_memory_mib=2**34))
 
 
 def test_an_engine_whose_client_is_gone_ends_by_itself(start: Start) -> None:
