@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from engine.config import EngineError
 from engine.decoder import Decoder
 from engine.kvcache import KVCache
-from engine.linear import INT4, INT8, Bf16Linear, Linear, PlainLinear, quantize_rows
+from engine.linear import INT8, Bf16Linear, Linear, PlainLinear, int4_weight, quantize_rows
 from engine.model import gated, heads, rotary
 from engine.plan import Row
 from engine.quantize import (
@@ -25,7 +25,7 @@ from engine.quantize import (
     quantize,
 )
 from engine.spec import ModelSpec
-from engine.tensors import DecoderTensors, LayerNorms, Matrix, read_tensors
+from engine.tensors import DecoderTensors, LayerNorms, Matrix, matrices, read_tensors
 
 Document = tuple[Sequence[int], Sequence[int]]  # token ids of prompt and body
 PAGE = 16
@@ -39,18 +39,6 @@ SCHEMES = tuple(
 )
 # float [len(body), vocab] of a document: what is expected at each place of its body.
 Scorer = Callable[[Document], Tensor]
-
-
-def names(layers: int) -> list[str]:
-    """The linear layers of a decoder in the order that they run in."""
-    parts = ("qkv", "out", "gate_up", "down")
-    return [f"layers.{number}.{part}" for number in range(layers) for part in parts] + ["head"]
-
-
-def matrices(tensors: DecoderTensors) -> dict[str, Matrix]:
-    """A decoder's linear layers by name."""
-    found = [matrix for layer in tensors.layers for matrix in layer.matrices]
-    return dict(zip(names(len(tensors.layers)), [*found, tensors.head], strict=True))
 
 
 class DequantizedLinear:
@@ -171,7 +159,7 @@ class FormatModel:
 
 
 def served(tensors: DecoderTensors, weights: str) -> FormatModel:
-    """fp32, bf16, int8 or int4 (rounded to nearest), as they are served."""
+    """fp32, bf16, int8 or int4, as they are served."""
     found: dict[str, Linear] = {}
     for name, matrix in matrices(tensors).items():
         match weights:
@@ -179,20 +167,12 @@ def served(tensors: DecoderTensors, weights: str) -> FormatModel:
                 found[name] = PlainLinear(matrix)
             case "bf16":
                 found[name] = Bf16Linear(matrix)
-            case "int8" | "int4":
-                scheme = INT8 if weights == "int8" else INT4
-                found[name] = DequantizedLinear(quantize(matrix.weight, scheme), matrix.bias)
+            case "int8":
+                found[name] = DequantizedLinear(quantize(matrix.weight, INT8), matrix.bias)
+            case "int4":
+                found[name] = DequantizedLinear(int4_weight(matrix), matrix.bias)
             case _:
                 raise EngineError(f"format {weights!r}: give fp32, bf16, int8 or int4")
-    return FormatModel(tensors, found)
-
-
-def with_codes(tensors: DecoderTensors, codes: Mapping[str, Quantized]) -> FormatModel:
-    """A decoder on these codes, e.g. GPTQ's; one for each linear layer."""
-    found: dict[str, Linear] = {
-        name: DequantizedLinear(codes[name], matrix.bias)
-        for name, matrix in matrices(tensors).items()
-    }
     return FormatModel(tensors, found)
 
 

@@ -6,12 +6,13 @@ from threading import Lock
 
 import torch
 
+from engine.calibrated import has_int4, load_int4
 from engine.config import EngineConfig, EngineError, Knobs
 from engine.decoder import Decoder
 from engine.kernels.build import NativeUnavailableError
 from engine.kernels.native import NativeDecoder, check_widths, kernels
 from engine.model import TorchDecoder
-from engine.tensors import DecoderTensors, Matrix, read_tensors
+from engine.tensors import DecoderTensors, Matrix, read_tensors, with_codes
 
 
 class Formats:
@@ -81,6 +82,9 @@ class Formats:
         return read_tensors(Path(config.model), self.dtype, self.device, config.max_context)
 
     def _build(self, knobs: Knobs, tensors: DecoderTensors) -> Decoder:
+        folder = Path(self._config.model)
+        if knobs.weights == "int4" and has_int4(folder):
+            tensors = with_codes(tensors, load_int4(folder))
         if knobs.kernels == "native":
             native = kernels(torch.get_num_threads())
             return NativeDecoder(tensors, knobs.weights, native)

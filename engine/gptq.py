@@ -9,30 +9,21 @@ lessen the rounding error (columns that take on others' errors outgrow them), an
 descent afterwards (QuantEase, Behdin et al. 2023).
 """
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from shutil import copyfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor
 
-from engine.compare import DequantizedLinear, Document, names, rounded, stages
-from engine.config import EngineError, ModelError
+from engine.compare import DequantizedLinear, Document, rounded, stages
+from engine.config import EngineError
 from engine.linear import INT4, PlainLinear
 from engine.quantize import GROUP, Quantized, packed
-from engine.spec import ModelSpec, read_spec
 from engine.tensors import DecoderTensors
 
 BLOCK = 64  # columns whose effect on all the others is one matrix product
 MOST = INT4.levels[1]
 DOUBT = 4  # tokens to an input at which a regression counts half
-VERSION = 1
-CODES, FACTS = "int4.safetensors", "int4.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,121 +184,3 @@ def _propagate(target: Tensor, scales: Tensor, places: Tensor, upper: Tensor) ->
             left[j + 1 : end].addr_(upper[j, j + 1 : end], errors[j - start], alpha=-1)
         left[end:].addmm_(upper[start:end, end:].T, errors, alpha=-1)
     return torch.empty_like(codes).index_copy_(0, places, codes)
-
-
-def save_int4(source: Path, out: Path, codes: Mapping[str, Quantized]) -> None:
-    """Codes and scales beside the model that they were made from: `out` becomes a copy of it with
-    two files more, or is the model's own folder. `load_int4` reads them.
-
-    Raises EngineError where the disk refuses.
-    """
-    held = {}
-    for name, code in codes.items():
-        held[f"{name}.codes"] = code.codes.contiguous()
-        held[f"{name}.scales"] = code.scales.contiguous()
-    facts = {
-        "version": VERSION,
-        "method": "gptq",
-        "scheme": asdict(INT4),
-        "source_sha256": source_hash(source),
-    }
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / FACTS).unlink(missing_ok=True)  # written last: without it the codes do not count
-        if not out.samefile(source):
-            for path in out.glob("model*.safetensors*"):
-                path.unlink()  # an older copy's, perhaps in other shards
-            for pattern in ("*.json", "model*.safetensors", "tokenizer.model"):
-                for path in source.glob(pattern):
-                    if path.name != FACTS:
-                        copyfile(path, out / path.name)
-        (out / CODES).write_bytes(save(held))  # not save_file: it would be readable by one user
-        (out / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    except (OSError, SafetensorError) as error:
-        raise EngineError(f"cannot write the quantized model to {out}: {error}") from None
-
-
-def has_int4(folder: Path) -> bool:
-    """Whether a model folder says that it has codes for `load_int4`."""
-    return (folder / FACTS).is_file()
-
-
-def load_int4(folder: Path) -> dict[str, Quantized]:
-    """What `save_int4` wrote, by the names of `names`, for the model in the same folder.
-
-    Raises ModelError, naming what is wrong: a file missing or unreadable, another version or
-    scheme, codes made from other weights, tensors of other names, shapes or dtypes, scales that
-    are not finite.
-    """
-    spec = read_spec(folder)
-    path = folder / FACTS
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read: {error}") from None
-    if not isinstance(facts, dict) or facts.get("version") != VERSION:
-        found = facts.get("version") if isinstance(facts, dict) else None
-        raise ModelError(f"{path}: version {found!r} is not {VERSION}: run pitwall quantize again")
-    if facts.get("scheme") != asdict(INT4):
-        raise ModelError(f"{path}: scheme {facts.get('scheme')} is not {asdict(INT4)}")
-    if facts.get("source_sha256") != source_hash(folder):
-        raise ModelError(f"{path}: made from other weights than this folder's: quantize it again")
-    path = folder / CODES
-    try:
-        held = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path} cannot be read: {error}") from None
-    found = {name: _take(path, held, name, *shape) for name, shape in _shapes(spec).items()}
-    if held:
-        raise ModelError(f"{path}: tensor {min(held)} is not part of this model")
-    return found
-
-
-def source_hash(folder: Path) -> str:
-    """SHA-256 of a model folder's weight files. Raises ModelError where one cannot be read."""
-    digest = hashlib.sha256()
-    try:
-        for path in sorted(folder.glob("model*.safetensors")):
-            with path.open("rb") as file:
-                while part := file.read(2**20):
-                    digest.update(part)
-    except OSError as error:
-        raise ModelError(f"{folder}: its weights cannot be read: {error.strerror}") from None
-    return digest.hexdigest()
-
-
-def _shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
-    q, kv = spec.heads * spec.head_size, spec.kv_heads * spec.head_size
-    layer = [
-        (q + 2 * kv, spec.hidden),
-        (spec.hidden, q),
-        (2 * spec.ffn, spec.hidden),
-        (spec.hidden, spec.ffn),
-    ]
-    shapes = layer * spec.layers + [(spec.vocab_size, spec.hidden)]
-    return dict(zip(names(spec.layers), shapes, strict=True))
-
-
-def _take(path: Path, held: dict[str, Tensor], name: str, rows: int, columns: int) -> Quantized:
-    """One layer's codes and scales, taken out of `held`."""
-    expected = {
-        "codes": ((rows, -(-columns // 2)), torch.uint8),
-        "scales": ((rows, -(-columns // GROUP)), torch.float32),
-    }
-    parts = []
-    for part, (shape, dtype) in expected.items():
-        tensor = held.pop(f"{name}.{part}", None)
-        if tensor is None:
-            raise ModelError(f"{path}: tensor {name}.{part} is missing")
-        if tuple(tensor.shape) != shape or tensor.dtype != dtype:
-            raise ModelError(
-                f"{path}: tensor {name}.{part} is {tensor.dtype} {list(tensor.shape)}, "
-                f"not {dtype} {list(shape)}"
-            )
-        parts.append(tensor)
-    codes, scales = parts
-    if not bool((torch.isfinite(scales) & (scales >= 0)).all()):
-        raise ModelError(f"{path}: tensor {name}.scales holds NaN, Inf or numbers below 0")
-    if not bool(((codes & 15 > 0) & (codes >> 4 > 0)).all()):
-        raise ModelError(f"{path}: tensor {name}.codes holds a code below {-MOST}")
-    return Quantized(INT4, (rows, columns), codes, scales, None)

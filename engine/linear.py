@@ -133,8 +133,8 @@ def make_linear(matrix: Matrix, weights: str) -> Linear:
 
 
 def int4_weight(matrix: Matrix) -> Quantized:
-    """A matrix in 4 bits, 128 to a scale."""
-    return quantize(matrix.weight, INT4)
+    """A matrix in 4 bits, 128 to a scale: the codes that it has, or the nearest."""
+    return matrix.int4 or quantize(matrix.weight, INT4)
 
 
 def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:

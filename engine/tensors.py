@@ -1,21 +1,27 @@
 """A decoder's tensors as its layers take them, read from a Hugging Face folder."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from engine.quantize import Quantized
 from engine.spec import ModelSpec, read_spec
 from engine.weights import Weights
+
+PARTS = ("qkv", "out", "gate_up", "down")  # the linear layers of a layer, in the order they run in
 
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """A linear layer: weight [out, in], bias [out] or none."""
+    """A linear layer: weight [out, in], bias [out] or none, and 4-bit codes of the weight where
+    there are better ones than the nearest."""
 
     weight: Tensor
     bias: Tensor | None = None
+    int4: Quantized | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,32 @@ class DecoderTensors:
     @property
     def device(self) -> torch.device:
         return self.embedding.device
+
+
+def names(layers: int) -> list[str]:
+    """The linear layers of a decoder in the order that they run in."""
+    return [f"layers.{number}.{part}" for number in range(layers) for part in PARTS] + ["head"]
+
+
+def matrices(tensors: DecoderTensors) -> dict[str, Matrix]:
+    """A decoder's linear layers by name."""
+    found = [matrix for layer in tensors.layers for matrix in layer.matrices]
+    return dict(zip(names(len(tensors.layers)), [*found, tensors.head], strict=True))
+
+
+def with_codes(tensors: DecoderTensors, codes: Mapping[str, Quantized]) -> DecoderTensors:
+    """The decoder with 4-bit codes for each of its linear layers, by their names."""
+    layers = tuple(
+        LayerTensors(
+            layer.norms,
+            *(
+                replace(matrix, int4=codes[f"layers.{number}.{part}"])
+                for part, matrix in zip(PARTS, layer.matrices, strict=True)
+            ),
+        )
+        for number, layer in enumerate(tensors.layers)
+    )
+    return replace(tensors, layers=layers, head=replace(tensors.head, int4=codes["head"]))
 
 
 def read_tensors(

@@ -79,6 +79,7 @@ def _check_out(out: Path | None, model: Path) -> None:
 
 
 def _measure(model: Path, out: Path | None, races: int, seed: int) -> dict[str, Any]:
+    from engine.calibrated import save_int4
     from engine.compare import (
         SCHEMES,
         compare,
@@ -86,9 +87,9 @@ def _measure(model: Path, out: Path | None, races: int, seed: int) -> dict[str, 
         scheme_figures,
         served,
         weight_figures,
-        with_codes,
     )
-    from engine.gptq import calibrate, save_int4
+    from engine.gptq import calibrate
+    from engine.tensors import with_codes
     from engine.training.folder import check_writable
     from pitwall_tui.cli.output import say
 
@@ -110,7 +111,7 @@ def _measure(model: Path, out: Path | None, races: int, seed: int) -> dict[str, 
     if out is not None:
         save_int4(model, out, codes)
     models = {name: served(tensors, name) for name in ("fp32", "bf16", "int8", "int4")}
-    models[GPTQ] = with_codes(tensors, codes)
+    models[GPTQ] = served(with_codes(tensors, codes), "int4")
     qualities = compare(
         models["fp32"],
         models,

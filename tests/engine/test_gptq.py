@@ -11,35 +11,25 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from engine.calibrated import CODES, FACTS, has_int4, load_int4, save_int4
 from engine.compare import (
     SCHEMES,
     DequantizedLinear,
     Document,
     compare,
     decoder_scorer,
-    matrices,
-    names,
     read_model,
     scheme_figures,
     served,
     weight_figures,
-    with_codes,
 )
-from engine.config import EngineError, ModelError
-from engine.gptq import (
-    CODES,
-    FACTS,
-    GptqOptions,
-    calibrate,
-    has_int4,
-    load_int4,
-    quantize_matrix,
-    save_int4,
-)
+from engine.config import EngineConfig, EngineError, Knobs, ModelError
+from engine.formats import Formats
+from engine.gptq import GptqOptions, calibrate, quantize_matrix
 from engine.linear import INT4, Int4Linear, Int8Linear
 from engine.model import TorchDecoder
 from engine.quantize import Quantized, quantize
-from engine.tensors import DecoderTensors, Matrix
+from engine.tensors import DecoderTensors, Matrix, matrices, names, with_codes
 from tests.engine.toy import WIDE, Naive, Toy
 
 PLAIN = GptqOptions(follow=False)
@@ -201,9 +191,10 @@ def test_a_calibrated_model_is_nearer_to_its_original(mild: tuple[Path, DecoderT
     assert list(codes) == names(MILD.layers)
     assert len(told) == len(codes)
     exact = served(tensors, "fp32")
+    gptq = served(with_codes(tensors, codes), "int4")
     found = compare(
         exact,
-        {"fp32": exact, "rtn": served(tensors, "int4"), "gptq": with_codes(tensors, codes)},
+        {"fp32": exact, "rtn": served(tensors, "int4"), "gptq": gptq},
         texts(MILD, 6, 2),
     )
     assert found["gptq"].mean_kl < 0.7 * found["rtn"].mean_kl
@@ -219,7 +210,8 @@ def test_odd_models_are_taken(tmp_path: Path) -> None:
     codes = calibrate(tensors, texts(ODD, 2, 1))
     for name, matrix in matrices(tensors).items():
         assert codes[name].shape == tuple(matrix.weight.shape)
-    assert with_codes(tensors, codes)(texts(ODD, 1, 2)[0]).isfinite().all()
+    model = served(with_codes(tensors, codes), "int4")
+    assert model(texts(ODD, 1, 2)[0]).isfinite().all()
 
 
 def test_compare_s_figures_are_those_of_the_formulas() -> None:
@@ -302,7 +294,34 @@ def test_a_folder_reads_back_to_the_bit(
     tensors = read_model(out, 256)
     assert torch.equal(tensors.embedding, mild[1].embedding)
     document = texts(MILD, 1, 4)[0]
-    assert torch.equal(with_codes(tensors, found)(document), with_codes(mild[1], codes)(document))
+    right = served(with_codes(mild[1], codes), "int4")
+    assert torch.equal(served(with_codes(tensors, found), "int4")(document), right(document))
+
+
+@pytest.mark.parametrize("kernels", ["torch", "native"])
+def test_a_calibrated_folder_is_served_by_its_codes(
+    mild: tuple[Path, DecoderTensors], written: tuple[Path, dict[str, Quantized]], kernels: str
+) -> None:
+    folder, codes = written
+    knobs = Knobs(weights="int4", kernels=kernels)
+    formats = Formats(EngineConfig(str(folder), max_context=256), Knobs())
+    decoder = formats.get(formats.effective(knobs))
+    document = texts(MILD, 1, 4)[0]
+    found = decoder_scorer(decoder, mild[1].spec, torch.float32)(document)
+    calibrated = served(with_codes(mild[1], codes), "int4")(document)
+    nearest = served(mild[1], "int4")(document)
+    assert (found - calibrated).abs().max() < 0.1 * (found - nearest).abs().max()
+
+
+def test_codes_that_are_spoilt_keep_no_other_format_from_being_served(
+    written: tuple[Path, dict[str, Quantized]], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(written[0], tmp_path / "copy")
+    (folder / CODES).unlink()
+    formats = Formats(EngineConfig(str(folder), max_context=256), Knobs())
+    with pytest.raises(ModelError, match=CODES):
+        formats.prepare(formats.effective(Knobs(weights="int4")))
+    formats.prepare(formats.effective(Knobs(weights="int8")))
 
 
 def test_it_can_be_written_into_the_model_s_own_folder(

@@ -11,8 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine.compare import read_model, served, with_codes
-from engine.gptq import load_int4
+from engine.calibrated import load_int4
+from engine.compare import read_model, served
+from engine.tensors import with_codes
 from tests.live.test_cli import pitwall
 
 FORMATS = ["fp32", "bf16", "int8", "int4", "int4 GPTQ"]
@@ -52,7 +53,7 @@ def test_the_folder_loads_again(made: tuple[Path, dict[str, Any]], folder: Path)
     out, figures = made
     tensors = read_model(out, 64)
     codes = load_int4(out)
-    gptq = with_codes(tensors, codes)
+    gptq = served(with_codes(tensors, codes), "int4")
     held = {row["format"]: row["bytes"] for row in figures["formats"]}
     assert gptq.nbytes == held["int4 GPTQ"] == served(tensors, "int4").nbytes
     for name in ("config.json", "tokenizer.json"):
