@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from engine.config import EngineError
 from engine.decoder import Decoder
+from engine.divergence import divergence
 from engine.kvcache import KVCache
 from engine.linear import INT8, Bf16Linear, Linear, PlainLinear, int4_weight, quantize_rows
 from engine.model import gated, heads, rotary
@@ -29,7 +30,6 @@ from engine.tensors import DecoderTensors, LayerNorms, Matrix, matrices, read_te
 
 Document = tuple[Sequence[int], Sequence[int]]  # token ids of prompt and body
 PAGE = 16
-CLEAR = 0.02  # a lead in probability
 _GRANULARITIES: tuple[Granularity, ...] = ("tensor", "channel", "group")
 SCHEMES = tuple(
     Scheme(bits, granularity, symmetric)
@@ -220,15 +220,10 @@ def compare(
 def _sums(expected: Tensor, found: Tensor, labels: Tensor) -> Tensor:
     """Tokens, nats, KL, equal picks, gaps of unequal ones, clear places, equal picks there:
     float64 [7]."""
-    nats = F.nll_loss(found, labels, reduction="none")
-    kl = (expected.exp() * (expected - found)).sum(-1)
-    best, pick = expected.argmax(-1, keepdim=True), found.argmax(-1, keepdim=True)
-    equal = (best == pick)[:, 0]
-    gaps = (expected.gather(1, best).exp() - expected.gather(1, pick).exp())[:, 0]
-    first, second = expected.topk(2).values.exp().unbind(-1)
-    clear = first - second >= CLEAR
-    parts = (torch.ones_like(nats), nats, kl, equal, gaps, clear, clear & equal)
-    return torch.stack([part.to(torch.float64).sum() for part in parts])
+    nats = F.nll_loss(found, labels, reduction="none").to(torch.float64)
+    by = divergence(expected, found)
+    parts = (torch.ones_like(nats), nats, by.kl, by.top1, by.gap, by.clear, by.clear_top1)
+    return torch.stack([part.sum() for part in parts])
 
 
 def _quality(sums: list[float]) -> Quality:

@@ -61,6 +61,7 @@ KNOBS: tuple[Knob, ...] = (
     Knob("weights", "fp32", ("fp32", "bf16", "int8", "int4"), help="how weights are held"),
     Knob("kv_dtype", "fp32", ("fp32", "int8"), help="how keys and values are held"),
     Knob("kernels", "native", ("native", "torch"), help="our own kernels, or torch's"),
+    Knob("quality", "on", ("on", "off"), help="score a sample of the steps with fp32 too"),
 )
 PLANNED = ("speculation", "draft_length")
 _BY_NAME = {knob.name: knob for knob in KNOBS}
@@ -83,6 +84,7 @@ class Knobs:
     weights: str = "fp32"
     kv_dtype: str = "fp32"
     kernels: str = "native"
+    quality: str = "on"
 
     def __post_init__(self) -> None:
         for knob in KNOBS:

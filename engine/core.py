@@ -12,6 +12,7 @@ from engine.bandwidth import read_bandwidth
 from engine.config import EngineConfig, EngineError, Knobs, Request, RequestError, Sampling
 from engine.formats import Formats
 from engine.kvcache import KVCache
+from engine.meter import Meter, reference
 from engine.pages import InvariantError, PagePool, pages_for
 from engine.plan import Row, StepPlan, StepResult
 from engine.planner import Planner
@@ -67,7 +68,8 @@ class Engine:
             raise EngineError(
                 f"kv_memory_mib {config.kv_memory_mib:g} cannot be had: {reason}"
             ) from None
-        self._runner = Runner(self._cache)
+        self._meter = Meter(formats, self._make_cache)
+        self._runner = Runner(self._cache, self._meter)
         self._pool = PagePool(total)
         self._planner = Planner(self._pool, config.page_size)
         self._sequences: dict[str, Sequence] = {}
@@ -208,6 +210,11 @@ class Engine:
         """Whether a step with these knobs has to build nothing."""
         return self._formats.ready(self.effective(knobs))
 
+    def reference(self, knobs: Knobs) -> Knobs:
+        """Knobs of the decoder that the quality of these is measured by; until it is prepared,
+        none is."""
+        return reference(self.effective(knobs)) if knobs.quality == "on" else knobs
+
     def prepare(self, knobs: Knobs) -> None:
         """Build what a step with these knobs needs; in any thread, while steps are run."""
         self._formats.prepare(self.effective(knobs))
@@ -222,6 +229,8 @@ class Engine:
         planned = time.perf_counter()
         result = self._runner.run(decoder, plan) if plan.rows else StepResult((), 0.0, 0.0)
         ran = time.perf_counter()
+        quality = self._meter.score(self._cache)
+        scored = time.perf_counter()
         now = self._clock()
         for row in plan.rows:
             self._sequences[row.id].computed = row.end
@@ -252,8 +261,10 @@ class Engine:
                 plan=(planned - start) * 1e3,
                 forward=result.forward_ms,
                 sample=result.sample_ms,
-                commit=(time.perf_counter() - ran) * 1e3,
+                commit=(time.perf_counter() - scored) * 1e3,
+                score=(scored - ran) * 1e3,
             ),
+            quality=quality,
         )
 
     def _adopt(self) -> list[tuple[str, int]]:
@@ -275,7 +286,7 @@ class Engine:
         self._planner.taint()
         kept, preempted = self._planner.resize(total)
         cache.take(self._cache, kept)
-        self._cache, self._runner = cache, Runner(cache)
+        self._cache, self._runner = cache, Runner(cache, self._meter)
         return preempted
 
     def _commit(
@@ -327,18 +338,17 @@ class Engine:
         # As many as can run: each holds a page at least.
         most = min(self._knobs.max_batch, self._pool.total, WARM_BATCH)
         size = min(self.config.page_size, self._formats.max_context - 1)
-        decoder, runner = (
-            self._formats.get(self._knobs),
-            Runner(self._make_cache(2 * most, self._knobs.kv_dtype)),
-        )
+        decoder = self._formats.get(self._knobs)
+        runner = Runner(self._make_cache(2 * most, self._knobs.kv_dtype), self._meter)
+        knobs = replace(self._knobs, quality="off")  # nothing here is served
         rows = [Row(str(i), 0, (0,) * size, (i,), None) for i in range(most)]
-        runner.run(decoder, StepPlan(self._knobs, tuple(rows), (), (), "", 0, 0))
+        runner.run(decoder, StepPlan(knobs, tuple(rows), (), (), "", 0, 0))
         for count in range(1, len(rows) + 1):
             batch = [
                 Row(row.id, size, (0,), (*row.pages, row.pages[0] + len(rows)), Sampling())
                 for row in rows[:count]
             ]
-            runner.run(decoder, StepPlan(self._knobs, tuple(batch), (), (), "", 0, 0))
+            runner.run(decoder, StepPlan(knobs, tuple(batch), (), (), "", 0, 0))
 
     # Looking in
 

@@ -7,6 +7,7 @@ import torch
 
 from engine.decoder import Decoder
 from engine.kvcache import KVCache
+from engine.meter import Meter
 from engine.plan import Row, StepPlan, StepResult
 from engine.sampling import SampleSpec, sample
 
@@ -15,10 +16,11 @@ MOST_TOKENS = 2048
 
 
 class Runner:
-    """Runs plans over a KV cache, by whichever decoder is given."""
+    """Runs plans over a KV cache, by whichever decoder is given; a meter sees the logits."""
 
-    def __init__(self, cache: KVCache) -> None:
+    def __init__(self, cache: KVCache, meter: Meter) -> None:
         self.cache = cache
+        self._meter = meter
 
     @torch.inference_mode()
     def run(self, decoder: Decoder, plan: StepPlan) -> StepResult:
@@ -30,6 +32,7 @@ class Runner:
         tokens = iter(sample(logits, specs) if specs else [])
         sampled = tuple(None if row.sampling is None else next(tokens) for row in plan.rows)
         end = time.perf_counter()
+        self._meter.note(plan, logits, end - start)
         return StepResult(sampled, (middle - start) * 1e3, (end - middle) * 1e3)
 
 

@@ -33,16 +33,33 @@ class PageCounts:
 
 @dataclass(frozen=True, slots=True)
 class StepTimes:
-    """Milliseconds of one step by stage."""
+    """Milliseconds of one step by stage; `score` went into measuring its quality."""
 
     plan: float
     forward: float
     sample: float
     commit: float
+    score: float = 0.0
 
     @property
     def total(self) -> float:
-        return self.plan + self.forward + self.sample + self.commit
+        return self.plan + self.forward + self.sample + self.commit + self.score
+
+
+@dataclass(frozen=True, slots=True)
+class QualitySample:
+    """What was served for `tokens` places against what fp32 would have.
+
+    `kl` is the sum of KL(fp32 || served) in nats, `top1` counts places with the same likeliest
+    token; `clear` counts those where fp32's leads its second by 0.02 or more, `clear_top1` the
+    agreement there: the rest are near ties, that any rounding turns.
+    """
+
+    tokens: int
+    kl: float
+    top1: int
+    clear: int
+    clear_top1: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +71,8 @@ class StepStats:
 
     `tokens` holds (request id, output tokens committed) and is in batch order; `preempted`
     holds (request id, tokens whose keys and values were thrown away); `finished` holds
-    (request id, reason); `held` says in words why a waiting request was not admitted.
+    (request id, reason); `held` says in words why a waiting request was not admitted; `quality` is
+    a sample that was completed with this step, None with most.
     """
 
     step: int
@@ -75,6 +93,7 @@ class StepStats:
     weight_bytes: int = 0
     kv_bytes: int = 0
     ms: StepTimes = StepTimes(0, 0, 0, 0)
+    quality: QualitySample | None = None
 
     @property
     def output_tokens(self) -> int:

@@ -137,14 +137,18 @@ class Worker:
             if self._failed:
                 self._send(Refusal("", self._failed))
                 self._failed = ""
-                self._asked = asked = engine.knobs
+                asked = engine.knobs
+                if not engine.prepared(engine.reference(asked)):
+                    asked = replace(asked, quality="off")  # it would fail again and again
+                self._asked = asked
         if engine.prepared(asked):
             engine.set_knobs(asked)
-            return
-        served = engine.knobs
-        engine.set_knobs(replace(asked, weights=served.weights, kernels=served.kernels))
-        if self._building is None:
-            self._building = Thread(target=self._build, args=(asked,), daemon=True)
+            missing = engine.reference(asked)
+        else:
+            served, missing = engine.knobs, asked
+            engine.set_knobs(replace(asked, weights=served.weights, kernels=served.kernels))
+        if self._building is None and not engine.prepared(missing):
+            self._building = Thread(target=self._build, args=(missing,), daemon=True)
             self._building.start()
 
     def _build(self, knobs: Knobs) -> None:

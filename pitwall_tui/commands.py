@@ -58,14 +58,15 @@ _BATCHES = ("1", "2", "4", "8", "12", "16", "20", "24", "32")
 KNOB_KEYS: tuple[KnobKeys, ...] = (
     KnobKeys("kv_cache", "1", "kv", ("on", "off")),
     KnobKeys("paging", "2", "", ("paged", "contiguous")),
-    KnobKeys("prefix_cache", "3", "prefix", ("on", "off")),
+    KnobKeys("prefix_cache", "3", "pfx", ("on", "off")),
     KnobKeys("batching", "4", "", ("none", "static", "continuous")),
     KnobKeys("max_batch", "5", "max", _BATCHES, "left_square_bracket", "right_square_bracket"),
     KnobKeys("static_batch", "6", "st", ("1", "2", "4", "8", "12", "16", "20")),
-    KnobKeys("prefill_chunk", "7", "chunk", ("0", "32", "64", "128", "256", "512", "1024")),
+    KnobKeys("prefill_chunk", "7", "ch", ("0", "32", "64", "128", "256", "512", "1024")),
     KnobKeys("weights", "8", "", ("fp32", "bf16", "int8", "int4")),
     KnobKeys("kv_dtype", "9", "kv", ("fp32", "int8")),
     KnobKeys("kernels", "0", "", ("native", "torch")),
+    KnobKeys("quality", "m", "qual", ("on", "off")),
 )
 KNOB_KEY: dict[str, KnobKeys] = {keys.name: keys for keys in KNOB_KEYS}
 DEFAULTS: dict[str, str] = {knob.name: str(knob.default) for knob in KNOBS}

@@ -69,7 +69,11 @@ def print_summary(race: Mapping[str, Any]) -> str:
             f" {kv['waste_peak_percent']:.1f} % of it empty, {kv['preemptions']} preemptions",
         ),
     ]
-    lines = [head, *(f"  {label:<7}{value}" for label, value in rows), ""]
+    if quality := race["quality"]:
+        rows += [("quality", _quality(form)) for form in quality["formats"]]
+        cost = f"{quality['cost_percent']:.1f} % of the engine's time"
+        rows.append(("", f"against fp32, which scored them beside the race in {cost}"))
+    lines = [head, *(f"  {label:<8}{value}" for label, value in rows), ""]
     lines.append(f"  {'car':<5}{'laps':>5}{'tokens':>8}{'TTFT ms':>10}{'E2E ms':>11}  end")
     lines += [
         f"  {car['id']:<5}{car['laps']:>5}{car['output_tokens']:>8}"
@@ -77,6 +81,15 @@ def print_summary(race: Mapping[str, Any]) -> str:
         for car in race["cars"]
     ]
     return "\n".join(lines) + "\n"
+
+
+def _quality(form: Mapping[str, Any]) -> str:
+    clear = form["clear_top1_percent"]
+    return (
+        f"{form['weights']}, kv {form['kv_dtype']}: KL {form['mean_kl']:.5f}, top-1"
+        f" {form['top1_percent']:.1f} % of {form['tokens']} places"
+        + ("" if clear is None else f", {clear:.1f} % of those that are no near tie")
+    )
 
 
 def _mib(size: int) -> str:

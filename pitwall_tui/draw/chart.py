@@ -14,7 +14,7 @@ from pitwall_tui.draw.cells import (
     row_width,
     width,
 )
-from pitwall_tui.race.view import ChartView, TrafficView
+from pitwall_tui.race.view import ChartView, QualityView, TrafficView
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _AXIS = 6  # cells of the axis: a number and its tick
@@ -112,15 +112,33 @@ def _rate(traffic: TrafficView) -> str:
     return f"{traffic.gbs:.1f} GB/s{share}"
 
 
+def _quality(quality: QualityView | None) -> tuple[Row, ...]:
+    """What the served format loses against fp32, as far as it has been scored."""
+    if quality is None:
+        return ()
+    head = Span(" quality ", "dim")
+    if not quality.tokens:
+        return ((head, Span(f"{quality.form}: not scored yet", "dim")),)
+    clear = quality.clear_top1_percent
+    top1 = f"{quality.top1_percent:.1f}" + ("" if clear is None else f"/{clear:.1f}")
+    figures = Span(f"KL {quality.kl:.4f} top-1 {top1}% ", "text bold")
+    return ((head, figures, Span(f"cost {quality.cost_percent:.1f}%", "dim")),)
+
+
 def draw_chart(
-    chart: ChartView, cells: int, height: int, traffic: tuple[TrafficView, ...] = ()
+    chart: ChartView,
+    cells: int,
+    height: int,
+    traffic: tuple[TrafficView, ...] = (),
+    quality: QualityView | None = None,
 ) -> Rows:
-    """Output tokens/s over what the phases read from memory, a line each where there is room.
+    """Output tokens/s over what the phases read from memory and what the format loses, a line each
+    where there is room.
 
     One or two rows make a line of blocks.
     """
     below = 2 if height >= 10 else 1  # lines under the plot
-    reads = [_traffic(phase) for phase in traffic] if height >= 8 else []
+    reads = [*map(_traffic, traffic), *_quality(quality)] if height >= 8 else []
     head = heading("THROUGHPUT", _figures(chart, () if reads else traffic), cells)
     lines, inside = height - 1 - below - len(reads), cells - _AXIS - 2
     if lines < 2 or inside < 4:

@@ -25,6 +25,9 @@ SIGNS: tuple[tuple[Span, str, str], ...] = (
     (Span(" RED ", "ink bold", "flag.red"), "", "the engine was lost, and comes back"),
     (Span("MiB/tok", "text"), "GB/s  %",
      "weights + KV read for a token; share of the memory's measured speed, above 100 from caches"),
+    (Span("quality", "text"), "KL  top-1",
+     "what the weights served lose against fp32, scored on a sample: nats a token; how often the"
+     " likeliest token is the same, of all places / of those that are no near tie"),
     (Span("█", "page.used"), "in a team's colour", "KV page with tokens of that team's car"),
     (Span("░", "page.used"), "hatched", "reserved, and still empty"),
     (Span("█", "page.shared"), "bright", "one page that several cars share"),

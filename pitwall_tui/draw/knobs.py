@@ -14,7 +14,7 @@ _LEVELS = (
     ("none", "", False),
 )
 _YIELDING = ("shot", "results", "theme")  # left out of a footer first
-_SHORT_VALUES = {"continuous": "cont", "contiguous": "contig"}
+_SHORT_VALUES = {"continuous": "cont", "contiguous": "contig", "native": "nat"}
 
 
 def _chip(knob: KnobView, names: str, pad: str, whole: bool) -> Row:

@@ -6,8 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.config import Knobs
-from engine.stats import FinishReason, ModelInfo, PageCounts, RequestStats, StepStats
+from engine.stats import (
+    FinishReason,
+    ModelInfo,
+    PageCounts,
+    QualitySample,
+    RequestStats,
+    StepStats,
+)
 from pitwall_tui.race.events import RaceStarted
+from pitwall_tui.race.timing import summed
 
 _SCHEMA = 1
 
@@ -87,6 +95,8 @@ class Ledger:
         self._last_knobs: Knobs | None = None
         self.weights_bytes = 0
         self.paces: list[tuple[float, float]] = []
+        self._samples: dict[tuple[str, str], list[QualitySample]] = {}
+        self._step_ms: dict[str, float] = {"score": 0.0, "all": 0.0}
 
     def add_step(self, step: StepStats, time: float) -> tuple[tuple[str, str | int], ...]:
         """Books a step that ended at `time`; the (name, value) of knobs that changed with it."""
@@ -99,6 +109,11 @@ class Ledger:
                 account.preemptions += 1
         if step.pages.used * step.pages.page_bytes > self.peak.used * self.peak.page_bytes:
             self.peak = step.pages
+        if step.quality is not None:
+            form = (step.knobs.weights, step.knobs.kv_dtype)
+            self._samples.setdefault(form, []).append(step.quality)
+        self._step_ms["score"] += step.ms.score
+        self._step_ms["all"] += step.ms.total
         self.prefix_queries += step.prefix_queries
         self.prefix_hits += step.prefix_hits
         before, self._last_knobs = self._last_knobs, step.knobs
@@ -164,6 +179,29 @@ class Ledger:
         """Token slots of the used pages that held none when requests held most bytes."""
         return waste_percent(self.peak.used, self.peak.empty_slots, page_size)
 
+    def _quality(self) -> dict[str, object] | None:
+        """What was served against what fp32 would have, on the places sampled; None of none."""
+        if not self._samples:
+            return None
+        formats = []
+        for (weights, kv_dtype), samples in self._samples.items():
+            whole = summed(samples)
+            formats.append(
+                {
+                    "weights": weights,
+                    "kv_dtype": kv_dtype,
+                    "tokens": whole.tokens,
+                    "mean_kl": whole.kl / whole.tokens,
+                    "top1_percent": 100 * whole.top1 / whole.tokens,
+                    "clear_tokens": whole.clear,
+                    "clear_top1_percent": (
+                        100 * whole.clear_top1 / whole.clear if whole.clear else None
+                    ),
+                }
+            )
+        cost = 100 * self._step_ms["score"] / self._step_ms["all"]
+        return {"cost_percent": cost, "formats": formats}
+
     def summary(
         self, model: ModelInfo | None, laps: Mapping[str, int], losses: int
     ) -> dict[str, object]:
@@ -212,6 +250,7 @@ class Ledger:
                 "waste_peak_percent": self.waste_peak_percent(size),
                 "preemptions": self.preemptions,
             },
+            "quality": self._quality(),
             "speculation": None,
             "cars": [
                 {

@@ -25,7 +25,7 @@ from pitwall_tui.race.events import (
 from pitwall_tui.race.grammar import LapLine, OutLine
 from pitwall_tui.race.ledger import Ledger, waste_percent
 from pitwall_tui.race.results import clock_time, results, totals
-from pitwall_tui.race.timing import Chart, Traffic, Window
+from pitwall_tui.race.timing import Chart, Quality, Traffic, Window
 from pitwall_tui.race.view import (
     CarState,
     CarView,
@@ -144,6 +144,7 @@ class RaceState:
             pages=self._pages(cars),
             chart=self._chart.view(),
             traffic=self._traffic.view(self._model.read_gbs if self._model else 0.0),
+            quality=self._quality.view(),
             radio=tuple(self._radio),
             knobs=self._knob_views(),
             results=results(cars, self._ledger, self._lights_out),
@@ -165,6 +166,7 @@ class RaceState:
         self._window = Window(self._time)
         self._chart = Chart(self._time)
         self._traffic = Traffic()
+        self._quality = Quality()
         self._lights_out: float | None = None
         self._quiet_until: dict[Flag, float] = {}
         self._red_flags = 0
@@ -215,6 +217,7 @@ class RaceState:
         counts = tuple((id, len(tokens)) for id, tokens in step.tokens if id in self._cars)
         self._window.add(time, counts, step.ms.total)
         self._traffic.add(step)
+        self._quality.add(step)
         self._chart.add(time, sum(count for _, count in counts))
         for id, count in counts:
             if count and self._lights_out is None:

@@ -4,8 +4,8 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Literal
 
-from engine.stats import StepStats
-from pitwall_tui.race.view import ChartView, TrafficView
+from engine.stats import QualitySample, StepStats
+from pitwall_tui.race.view import ChartView, QualityView, TrafficView
 
 Phase = Literal["decode", "prefill"]
 
@@ -104,6 +104,54 @@ def _traffic(phase: Phase, steps: Iterable[StepStats], read_gbs: float) -> Traff
     gbs = (weights + kv) / max(seconds, 1e-9) / 1e9
     share = 100 * gbs / read_gbs if read_gbs else None
     return TrafficView(phase, weights / tokens, kv / tokens, gbs, share)
+
+
+class Quality:
+    """What fp32 makes of what is being served, since weights and kv_dtype are what they are."""
+
+    def __init__(self, samples: int = 20) -> None:
+        """Over the last so many samples."""
+        self._samples: deque[QualitySample] = deque(maxlen=samples)
+        self._form = ("fp32", "fp32")
+        self._on = False
+        self._scoring = self._total = 0.0
+
+    def add(self, step: StepStats) -> None:
+        """A step that has ended."""
+        form = (step.knobs.weights, step.knobs.kv_dtype)
+        if form != self._form:
+            self._form = form
+            self._samples.clear()
+            self._scoring = self._total = 0.0
+        self._on = step.knobs.quality == "on"
+        self._scoring += step.ms.score
+        self._total += step.ms.total
+        if step.quality is not None:
+            self._samples.append(step.quality)
+
+    def view(self) -> QualityView | None:
+        """None where nothing can be lost, or nobody measures it."""
+        weights, kv = self._form
+        if not self._on or self._form == ("fp32", "fp32"):
+            return None
+        whole = summed(self._samples)
+        return QualityView(
+            form=weights if kv == "fp32" else f"{weights}, kv {kv}",
+            tokens=whole.tokens,
+            kl=whole.kl / whole.tokens if whole.tokens else 0.0,
+            top1_percent=100 * whole.top1 / whole.tokens if whole.tokens else 0.0,
+            clear_top1_percent=100 * whole.clear_top1 / whole.clear if whole.clear else None,
+            cost_percent=100 * self._scoring / self._total if self._total else 0.0,
+        )
+
+
+def summed(samples: Iterable[QualitySample]) -> QualitySample:
+    """Several samples as one."""
+    every = [(s.tokens, s.kl, s.top1, s.clear, s.clear_top1) for s in samples]
+    return QualitySample(*map(sum, zip(*every, strict=True))) if every else _NONE
+
+
+_NONE = QualitySample(0, 0.0, 0, 0, 0)
 
 
 class Chart:

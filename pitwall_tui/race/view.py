@@ -106,6 +106,22 @@ class TrafficView:
 
 
 @dataclass(frozen=True, slots=True)
+class QualityView:
+    """What is served, scored by fp32 on the last `tokens` sampled places: see QualitySample.
+
+    `kl` is in nats a token, `clear_top1_percent` None where no place was clear; `cost_percent` is
+    the share of the engine's time that went into it. `tokens` 0: nothing has been scored yet.
+    """
+
+    form: str
+    tokens: int
+    kl: float
+    top1_percent: float
+    clear_top1_percent: float | None
+    cost_percent: float
+
+
+@dataclass(frozen=True, slots=True)
 class LightView:
     """One of the five start lights: a phase of loading, done when `seconds` is set."""
 
@@ -179,6 +195,7 @@ class RaceView:
     pages: PagesView
     chart: ChartView
     traffic: tuple[TrafficView, ...]
+    quality: QualityView | None
     radio: tuple[RadioView, ...]
     knobs: tuple[KnobView, ...]
     results: tuple[ResultRow, ...]

@@ -53,7 +53,8 @@ class Throughput(Panel):
     hz = 2.0
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        return draw_chart(frame.view.chart, cells, height, frame.view.traffic)
+        view = frame.view
+        return draw_chart(view.chart, cells, height, view.traffic, view.quality)
 
 
 class Radio(Panel):

@@ -118,8 +118,8 @@ def test_fields_added_later_take_their_defaults(race: list[FeedEvent]) -> None:
     event = next(event for event in race if isinstance(event, Progress))
     data = encode_event(event)
     steps = data[1][list(EngineSnapshot.__dataclass_fields__).index("steps")]
-    # The last field of a step, `ms`, has a default.
-    del steps[0][-1]
+    # The last two fields of a step, `ms` and `quality`, have a default.
+    del steps[0][-2:]
     read = decode_event(data)
     assert isinstance(read, Progress)
     assert read.snapshot.steps[0].ms.total == 0

@@ -57,6 +57,7 @@ def test_the_document_is_the_contract_s(script: Script, events: list[FeedEvent])
         "output_tokens": tokens,
         "tokens_per_second": pytest.approx(tokens / (last - 0.5)),
         "weights": {"format": "fp32", "bytes": MODEL.weights_bytes},
+        "quality": None,
         "speculation": None,
     }
     first_change = next(step.time for step in steps if step.knobs.prefill_chunk == 64)
@@ -127,7 +128,7 @@ def test_a_race_that_breaks_off_claims_no_latencies(events: list[FeedEvent]) -> 
     race = figures(events[:12])
     assert race["e2e_ms"] == race["ttft_ms"] == {"mean": None, "p50": None, "p99": None}
     assert {car["finish_reason"] for car in race["cars"]} == {"abort"}  # type: ignore[attr-defined]
-    assert "TTFT   mean -, p50 -, p99 - ms" in print_summary(race)
+    assert "TTFT    mean -, p50 -, p99 - ms" in print_summary(race)
 
 
 def test_a_lost_engine_changes_no_token(events: list[FeedEvent]) -> None:

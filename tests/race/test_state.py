@@ -14,6 +14,7 @@ from engine.stats import (
     EngineSnapshot,
     PageCounts,
     PageMap,
+    QualitySample,
     RequestStats,
     State,
     StepStats,
@@ -33,7 +34,7 @@ from pitwall_tui.race.events import (
 )
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.race.timing import Chart, Window
-from pitwall_tui.race.view import RaceView
+from pitwall_tui.race.view import QualityView, RaceView
 from pitwall_tui.report import print_summary
 from tests.scripted import MODEL, Script
 
@@ -423,6 +424,47 @@ def test_what_a_phase_reads_is_counted_by_token_and_second() -> None:
     assert first.share_percent == pytest.approx(100 * 25 / MODEL.read_gbs)
     assert (second.phase, second.weight_bytes) == ("prefill", 4e5)
     assert after(decode, prefill, old).traffic[0] == first
+
+
+def test_quality_is_of_what_is_served_now() -> None:
+    int8, int4 = Knobs(weights="int8"), Knobs(weights="int4", kv_dtype="int8")
+    times = StepTimes(0.5, 6.0, 1.0, 0.5, score=2.0)
+    one, two = QualitySample(32, 0.032, 30, 20, 20), QualitySample(32, 0.064, 28, 0, 0)
+
+    def step(time: float, knobs: Knobs, quality: QualitySample | None = None) -> Progress:
+        return progress(time, {"7": "L"}, knobs=knobs, quality=quality, ms=times)
+
+    assert after(step(1.0, Knobs())).quality is None
+    unscored = after(step(1.0, int8)).quality
+    assert unscored is not None
+    assert (unscored.form, unscored.tokens, unscored.clear_top1_percent) == ("int8", 0, None)
+    both = after(step(1.0, int8, one), step(2.0, int8), step(3.0, int8, two)).quality
+    assert both == QualityView("int8", 64, 0.0015, 100 * 58 / 64, 100.0, 20.0)
+    turned = after(step(1.0, int8, one), step(2.0, int4, two)).quality
+    assert turned == QualityView("int4, kv int8", 32, 0.002, 87.5, None, 20.0)
+    assert after(step(1.0, int8, one), step(2.0, replace(int8, quality="off"))).quality is None
+
+
+def test_the_document_has_the_quality_of_each_format() -> None:
+    state = RaceState()
+    int8, int4 = Knobs(weights="int8"), Knobs(weights="int4")
+    one, two = QualitySample(32, 0.032, 30, 20, 19), QualitySample(32, 0.064, 28, 0, 0)
+    for event in (
+        RACE,
+        progress(1.0, {"7": "L"}, knobs=int8, quality=one, ms=StepTimes(0, 2, 1, 0, score=1)),
+        progress(2.0, {"7": "L"}, knobs=int8, quality=one, ms=StepTimes(0, 4, 0, 0)),
+        progress(3.0, {"7": "L"}, knobs=int4, quality=two, ms=StepTimes(0, 2, 0, 0)),
+    ):
+        state.apply(event)
+    assert state.summary()["quality"] == {
+        "cost_percent": 10.0,
+        "formats": [
+            {"weights": "int8", "kv_dtype": "fp32", "tokens": 64, "mean_kl": 0.001,
+             "top1_percent": 93.75, "clear_tokens": 40, "clear_top1_percent": 95.0},
+            {"weights": "int4", "kv_dtype": "fp32", "tokens": 32, "mean_kl": 0.002,
+             "top1_percent": 87.5, "clear_tokens": 0, "clear_top1_percent": None},
+        ],
+    }  # fmt: skip
 
 
 def test_the_rate_falls_while_an_engine_waits() -> None:

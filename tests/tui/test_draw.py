@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pitwall_tui.commands import KNOB_KEYS
 from pitwall_tui.draw.cells import Rows, plain, row_width
 from pitwall_tui.draw.chart import ceiling, draw_chart, spark
 from pitwall_tui.draw.help import help_rows
@@ -19,7 +20,15 @@ from pitwall_tui.draw.small import draw_too_small
 from pitwall_tui.draw.status import Notice, draw_status
 from pitwall_tui.draw.tower import behind, columns, draw_tower, lap_time
 from pitwall_tui.draw.track import draw_track, raster
-from pitwall_tui.race.view import CarView, ChartView, KnobView, PagesView, RaceView, RadioView
+from pitwall_tui.race.view import (
+    CarView,
+    ChartView,
+    KnobView,
+    PagesView,
+    QualityView,
+    RaceView,
+    RadioView,
+)
 from tests.tui import views
 
 NASTY = st.text(st.characters(), max_size=30)
@@ -28,7 +37,7 @@ DRAWINGS: dict[str, Draw] = {
     "tower": lambda view, w, h: draw_tower(view, w, h, {7: 1, 28: -1}),
     "track": draw_track,
     "pages": lambda view, w, h: draw_pages(view.pages, w, h),
-    "chart": lambda view, w, h: draw_chart(view.chart, w, h, view.traffic),
+    "chart": lambda view, w, h: draw_chart(view.chart, w, h, view.traffic, view.quality),
     "radio": lambda view, w, h: draw_radio(view.radio, w, h),
     "lights": lambda view, w, h: draw_lights(view.lights, view.time, w, h),
     "status": lambda view, w, h: draw_status(view, Notice(frozen=True, replay=True), w, h),
@@ -279,6 +288,21 @@ def test_what_is_read_is_under_the_chart_or_in_its_head() -> None:
     assert "20.1 GB/s 72%" in plain(draw_chart(view.chart, 58, 5, view.traffic)).split("\n")[0]
 
 
+def test_what_a_format_loses_is_under_what_it_reads() -> None:
+    view = views.racing()
+    assert view.quality is not None
+
+    def last(quality: QualityView | None, height: int = 12) -> str:
+        rows = draw_chart(view.chart, 46, height, view.traffic, quality)
+        return plain(rows).split("\n")[-1].rstrip()
+
+    assert last(view.quality) == " quality KL 0.0004 top-1 94.5/99.8% cost 4.8%"
+    assert "94.5% cost" in last(replace(view.quality, clear_top1_percent=None))
+    assert last(replace(view.quality, tokens=0)) == " quality int8: not scored yet"
+    assert last(None).startswith(" prefill")
+    assert "KL" not in last(view.quality, 6)
+
+
 # Radio, status, knobs, lights
 
 
@@ -321,9 +345,9 @@ def test_the_status_line_shows_pace_pause_freeze_and_replay() -> None:
 @pytest.mark.parametrize("cells", [80, 100, 120, 160])
 def test_every_knob_and_its_key_are_on_the_bar(cells: int) -> None:
     text = plain(draw_knobs(views.KNOBS, cells))
-    assert all(f" {key}" in text for key in range(10))
-    assert all(name in text for name in ("kv", "prefix", "max", "st", "chunk"))
-    assert text.rstrip().endswith("native")
+    assert all(f" {keys.key}" in text for keys in KNOB_KEYS)
+    assert all(name in text for name in ("kv", "pfx", "max", "st", "ch", "qual"))
+    assert text.rstrip().endswith("on")
 
 
 def test_a_pending_knob_shows_old_and_new() -> None:

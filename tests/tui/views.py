@@ -10,6 +10,7 @@ from pitwall_tui.race.view import (
     KnobView,
     LightView,
     PagesView,
+    QualityView,
     RaceView,
     RadioView,
     ResultRow,
@@ -189,6 +190,7 @@ KNOBS = (
     KnobView("weights", "fp32", None, "how weights are held"),
     KnobView("kv_dtype", "fp32", None, "how keys and values are held"),
     KnobView("kernels", "native", None, "our own kernels, or torch's"),
+    KnobView("quality", "on", None, "score a sample of the steps with fp32 too"),
 )
 LIGHTS = (
     LightView("import", "torch 2.13.0", 1.38),
@@ -266,6 +268,7 @@ def racing(**changes: object) -> RaceView:
             TrafficView("decode", 5.1e6, 1.2e6, 20.14, 71.9),
             TrafficView("prefill", 3e5, 1e4, 3.3, None),
         ),
+        quality=QualityView("int8", 640, 0.00041, 94.53, 99.82, 4.8),
         radio=RADIO,
         knobs=KNOBS,
         results=(),
@@ -281,7 +284,8 @@ def empty() -> RaceView:
         status=replace(STATUS, flag="lights", tokens_per_second=0.0, step_ms=0.0, running=0,
                        waiting=0, parked=0, preemptions=0, prefix_hit_percent=None),
         lights=(), pages=PagesView(b"", b"", b"", 0, 0, 0, 0, 0, 0.0, 0),
-        chart=ChartView(0.5, (), (), 0.0, 0.0), traffic=(), radio=(), knobs=(),
+        chart=ChartView(0.5, (), (), 0.0, 0.0), traffic=(), quality=None, radio=(),
+        knobs=(),
     )  # fmt: skip
 
 
