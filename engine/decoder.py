@@ -7,6 +7,7 @@ from torch import Tensor
 
 from engine.kvcache import KVCache
 from engine.plan import Row
+from engine.sampling import SampleSpec
 
 
 class Decoder(Protocol):
@@ -25,4 +26,8 @@ class Decoder(Protocol):
         Returns float [len(wanted), vocab]: the logits after those tokens, which are counted over
         all rows and ascend.
         """
+        ...
+
+    def sample(self, logits: Tensor, specs: Sequence[SampleSpec]) -> list[int]:
+        """A token id for every row of `logits` [rows, vocab]: see engine/sampling.py."""
         ...

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from engine.kernels.attention import attend_pages, padded_groups, tile_pages
 from engine.linear import quantize_rows
+from engine.memory import zeros
 from engine.plan import Row
 from engine.spec import ModelSpec
 
@@ -31,10 +32,10 @@ class KVCache:
         shape = (spec.layers, 2 * spec.kv_heads, pages, page_size, spec.head_size)
         self.scale: Tensor | None = None
         if kv_dtype == "int8":
-            self.data = torch.zeros(shape, dtype=torch.int8, device=device)
-            self.scale = torch.zeros(shape[:-1], dtype=torch.float32, device=device)
+            self.data = _zeros(shape, torch.int8, device)
+            self.scale = _zeros(shape[:-1], torch.float32, device)
         else:
-            self.data = torch.zeros(shape, dtype=dtype, device=device)
+            self.data = _zeros(shape, dtype, device)
         self._dtype = dtype
 
     @staticmethod
@@ -72,6 +73,12 @@ class KVCache:
         for layer in range(len(self.data)):
             kv = other.read(layer, index).flatten(1, 2)
             self.write(layer, torch.arange(kv.shape[1], device=self.data.device), kv)
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    if device.type == "cpu":
+        return zeros(shape, dtype)
+    return torch.zeros(shape, dtype=dtype, device=device)
 
 
 class PagedAttention:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from engine.kvcache import KVCache, PagedAttention
 from engine.linear import Linear, PlainLinear, make_linear
 from engine.plan import Row
+from engine.sampling import SampleSpec, sample
 from engine.spec import ModelSpec
 from engine.tensors import DecoderTensors, LayerNorms
 
@@ -66,6 +67,9 @@ class TorchDecoder:
         attention = PagedAttention(cache, rows, self.spec.groups)
         hidden = self.forward(tokens, positions, attention)
         return self.logits(hidden[torch.tensor(wanted, dtype=torch.int64, device=device)])
+
+    def sample(self, logits: Tensor, specs: Sequence[SampleSpec]) -> list[int]:
+        return sample(logits, specs)
 
     def forward(self, tokens: Tensor, positions: Tensor, attention: Attention) -> Tensor:
         """int64 [tokens] at int64 [tokens] positions -> hidden states [tokens, hidden]."""

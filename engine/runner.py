@@ -9,7 +9,7 @@ from engine.decoder import Decoder
 from engine.kvcache import KVCache
 from engine.meter import Meter
 from engine.plan import Row, StepPlan, StepResult
-from engine.sampling import SampleSpec, sample
+from engine.sampling import SampleSpec
 
 # Rows run together up to this many tokens; more are run in turn, to bound memory.
 MOST_TOKENS = 2048
@@ -29,7 +29,7 @@ class Runner:
         logits = torch.cat(found) if len(found) > 1 else found[0]
         middle = time.perf_counter()
         specs = [SampleSpec(row.sampling, row.end) for row in plan.rows if row.sampling is not None]
-        tokens = iter(sample(logits, specs) if specs else [])
+        tokens = iter(decoder.sample(logits, specs) if specs else [])
         sampled = tuple(None if row.sampling is None else next(tokens) for row in plan.rows)
         end = time.perf_counter()
         self._meter.note(plan, logits, end - start)

@@ -6,7 +6,17 @@ longer than what they call.
 
 import ctypes
 from collections.abc import Sequence
-from ctypes import POINTER, Structure, c_char_p, c_float, c_int, c_int32, c_int64, c_void_p
+from ctypes import (
+    POINTER,
+    Structure,
+    c_char_p,
+    c_double,
+    c_float,
+    c_int,
+    c_int32,
+    c_int64,
+    c_void_p,
+)
 from functools import cache
 from itertools import accumulate
 from threading import Lock
@@ -18,8 +28,10 @@ from torch import Tensor
 from engine.kernels.build import NativeUnavailableError, load_library
 from engine.kvcache import KVCache
 from engine.linear import INT8, int4_weight
+from engine.memory import Arena
 from engine.plan import Row
 from engine.quantize import GROUP, quantize
+from engine.sampling import SampleSpec, sample
 from engine.spec import ModelSpec
 from engine.tensors import DecoderTensors, Matrix
 
@@ -94,6 +106,10 @@ class _Batch(Structure):
     )
 
 
+class _Pick(Structure):
+    _fields_ = (("seed", c_int64), ("position", c_int64), ("temperature", c_double))
+
+
 class NativeKernels:
     """The built kernels and the threads that they run on."""
 
@@ -113,7 +129,11 @@ class NativeKernels:
             *(c_void_p, POINTER(_Decoder), POINTER(_Cache), POINTER(_Batch)),
             c_void_p,
         )
-        ours = (_Linear, _Layer, _Decoder, _Cache, _Batch)
+        library.pw_sample.argtypes = (
+            *(c_void_p, c_void_p, c_int, c_int, c_int, POINTER(_Pick)),
+            c_void_p,
+        )
+        ours = (_Linear, _Layer, _Decoder, _Cache, _Batch, _Pick)
         for which, structure in enumerate(ours):
             if library.pw_sizes(which) != ctypes.sizeof(structure):
                 raise NativeUnavailableError(f"{structure.__name__} is laid out differently in C")
@@ -146,6 +166,21 @@ class NativeKernels:
         if short:
             raise MemoryError(f"no memory to run {batch.tokens} tokens at once")
 
+    def sample(self, logits: Tensor, specs: Sequence[SampleSpec]) -> list[int]:
+        """As engine.sampling.sample, of float32 logits [rows, vocab] and specs without filters."""
+        picks = (_Pick * len(specs))(
+            *[_Pick(spec.sampling.seed, spec.position, spec.sampling.temperature) for spec in specs]
+        )
+        tokens = (c_int32 * len(specs))()
+        rows, vocab = logits.shape
+        with self._lock:
+            short = self._library.pw_sample(
+                self._pool, logits.data_ptr(), logits.stride(0), rows, vocab, picks, tokens
+            )
+        if short:
+            raise MemoryError(f"no memory to sample {rows} tokens")
+        return list(tokens)
+
 
 @cache
 def kernels(threads: int) -> NativeKernels:
@@ -156,7 +191,8 @@ def kernels(threads: int) -> NativeKernels:
 class PackedMatrix:
     """A linear layer's weights in panels of sixteen outputs: see native/linear.h."""
 
-    def __init__(self, matrix: Matrix, weights: str) -> None:
+    def __init__(self, matrix: Matrix, weights: str, arena: Arena) -> None:
+        """Held in the arena."""
         weight = matrix.weight
         self.outputs = weight.shape[0]
         self._scale: Tensor | None = None
@@ -176,6 +212,7 @@ class PackedMatrix:
             case _:
                 self._weight = _panels(weight)
                 inputs = weight.shape[1]
+        self._weight = arena.keep(self._weight)
         self._bias = None if matrix.bias is None else _padded(matrix.bias)
         self.struct = _Linear(
             FORMATS.index(weights),
@@ -189,7 +226,7 @@ class PackedMatrix:
     @property
     def nbytes(self) -> int:
         held = (self._weight, self._scale, self._bias)
-        return sum(tensor.untyped_storage().nbytes() for tensor in held if tensor is not None)
+        return sum(tensor.nbytes for tensor in held if tensor is not None)
 
 
 class NativeDecoder:
@@ -206,6 +243,7 @@ class NativeDecoder:
         self._kept: list[Tensor] = []  # what the structs point at
         self._embedding = tensors.embedding.contiguous()
         self._packed: list[PackedMatrix] = []
+        self._arena = Arena()
         layers = (_Layer * spec.layers)()
         for struct, layer in zip(layers, tensors.layers, strict=True):
             struct.qkv, struct.out, struct.gate_up, struct.down = (
@@ -266,8 +304,13 @@ class NativeDecoder:
         self._native.forward(self._struct, keep, batch, logits)
         return logits[:, : self._vocab]
 
+    def sample(self, logits: Tensor, specs: Sequence[SampleSpec]) -> list[int]:
+        if any(spec.sampling.top_k or spec.sampling.top_p < 1 for spec in specs):
+            return sample(logits, specs)
+        return self._native.sample(logits, specs)
+
     def _pack(self, matrix: Matrix, weights: str) -> _Linear:
-        self._packed.append(PackedMatrix(matrix, weights))
+        self._packed.append(PackedMatrix(matrix, weights, self._arena))
         return self._packed[-1].struct
 
     def _keep(self, tensor: Tensor | None) -> int | None:

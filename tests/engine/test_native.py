@@ -25,7 +25,9 @@ from engine.kernels import build, native
 from engine.kernels.build import NativeUnavailableError, load_library
 from engine.kernels.native import FORMATS, NativeDecoder, NativeKernels, PackedMatrix
 from engine.linear import Int4Linear, Int8Linear
+from engine.memory import Arena
 from engine.quantize import GROUP
+from engine.sampling import SampleSpec, sample
 from engine.tensors import Matrix
 from tests.engine.cuts import all_logits, hold_cuts_alike, make_cache, read_toy
 from tests.engine.toy import QKV, WIDE, Naive
@@ -94,7 +96,7 @@ def test_whole_number_linears_are_torchs_to_the_bit(
 ) -> None:
     for inputs, outputs in SIZES:
         matrix, x = random_matrix(inputs, outputs, biased), random_rows(13, inputs)
-        packed = PackedMatrix(matrix, weights)
+        packed = PackedMatrix(matrix, weights, Arena())
         found = kernels_for(target).linear(packed, as_read(x, weights))
         assert found.shape == (13, outputs)
         assert torch.equal(found, WHOLE[weights](matrix)(x)), (inputs, outputs)
@@ -111,7 +113,7 @@ def test_the_largest_codes_do_not_saturate(sign: int, weights: str, target: str)
     x = torch.full((5, 256), float(sign))
     x[3, ::2] *= -1
     matrix = Matrix(weight)
-    found = kernels_for(target).linear(PackedMatrix(matrix, weights), x)
+    found = kernels_for(target).linear(PackedMatrix(matrix, weights, Arena()), x)
     assert torch.equal(found, WHOLE[weights](matrix)(x))
     torch.testing.assert_close(found, x @ weight.T)
 
@@ -125,7 +127,7 @@ def test_rows_get_the_very_codes_that_torch_gives(weights: str, target: str) -> 
     generator = torch.Generator().manual_seed(0)
     x = torch.cat((x, x / 8, torch.randn((4000, 256), generator=generator)))
     matrix = random_matrix(256, 16)
-    found = kernels_for(target).linear(PackedMatrix(matrix, weights), x)
+    found = kernels_for(target).linear(PackedMatrix(matrix, weights, Arena()), x)
     assert torch.equal(found, WHOLE[weights](matrix)(x))
 
 
@@ -139,7 +141,7 @@ def test_float_linears_are_as_near_as_their_rounding(weights: str, target: str) 
         held = matrix.weight if weights == "fp32" else matrix.weight.bfloat16()
         exact = x.double() @ held.double().T + matrix.bias.double()
         sizes = x.double().abs() @ held.double().abs().T + matrix.bias.double().abs()
-        found = kernels_for(target).linear(PackedMatrix(matrix, weights), x)
+        found = kernels_for(target).linear(PackedMatrix(matrix, weights, Arena()), x)
         assert bool(((found - exact).abs() <= (inputs + 1) * 2.0**-24 * sizes).all())
 
 
@@ -165,7 +167,7 @@ def hold_rows_alike(linear: Callable[[Tensor], Tensor], inputs: int, weights: st
 def test_a_row_is_the_same_in_any_number_of_rows(weights: str, target: str) -> None:
     kernels = kernels_for(target)
     for inputs, outputs in SIZES:
-        packed = PackedMatrix(random_matrix(inputs, outputs), weights)
+        packed = PackedMatrix(random_matrix(inputs, outputs), weights, Arena())
 
         def linear(x: Tensor, packed: PackedMatrix = packed) -> Tensor:
             return kernels.linear(packed, x)
@@ -176,7 +178,7 @@ def test_a_row_is_the_same_in_any_number_of_rows(weights: str, target: str) -> N
 @pytest.mark.parametrize("weights", FORMATS)
 def test_threads_and_targets_change_no_bit(weights: str) -> None:
     for inputs, outputs in SIZES:
-        packed = PackedMatrix(random_matrix(inputs, outputs), weights)
+        packed = PackedMatrix(random_matrix(inputs, outputs), weights, Arena())
         x = as_read(random_rows(37, inputs), weights)
         expected = kernels_for("native").linear(packed, x)
         for target in TARGETS:
@@ -195,7 +197,7 @@ def test_packed_bytes_are_those_of_whole_panels(weights: str) -> None:
             "int4": -(-inputs // GROUP) * (GROUP // 2 + 4),
         }[weights]
         for biased in (False, True):
-            packed = PackedMatrix(random_matrix(inputs, outputs, biased), weights)
+            packed = PackedMatrix(random_matrix(inputs, outputs, biased), weights, Arena())
             assert packed.nbytes == channels * (size + 4 * biased)
 
 
@@ -281,6 +283,36 @@ def test_any_cut_on_other_targets_and_threads(
 
 
 # In C, where such a mistake would be made: (file, what stands there, what is built instead).
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("vocab", [2, 15, 16, 17, 192, 1280, 32003])
+def test_tokens_are_picked_as_torch_picks_them(target: str, vocab: int) -> None:
+    generator = torch.Generator().manual_seed(vocab)
+    rows, padded = 24, torch.randn((24, vocab + 7), generator=generator)
+    for temperature in (0.0, 1e-300, 1e-3, 0.8, 1.5, 60.0, 1e12):
+        for spread in (0.0, 1.0, 12.0, 1e4):
+            logits = (padded * spread)[:, :vocab]
+            logits[3, : vocab // 2] = logits[3, -1]  # equal ones, at the top as they may be
+            specs = [
+                SampleSpec(Sampling(temperature=temperature, seed=2**63 - 1 - row), 5 * row)
+                for row in range(rows)
+            ]
+            expected = sample(logits, specs)
+            assert kernels_for(target).sample(logits, specs) == expected
+            if spread == 0 and temperature and vocab > 200:
+                assert len(set(expected)) > 10  # noise alone decides
+
+
+def test_filtered_rows_are_picked_by_torch(tmp_path: Path) -> None:
+    tensors = read_toy(WIDE, tmp_path)
+    decoder = NativeDecoder(tensors, "fp32", kernels_for("native"))
+    logits = torch.randn((40, WIDE.vocab), generator=torch.Generator().manual_seed(1))
+    specs = [
+        SampleSpec(Sampling(temperature=1.0, seed=row, top_k=row % 3, top_p=0.9), row)
+        for row in range(40)
+    ]
+    assert decoder.sample(logits, specs) == sample(logits, specs)
+
+
 PLANTS = {
     "one row is not fused": (
         "linear.h",
@@ -316,7 +348,7 @@ def test_the_last_bit_is_looked_at(
     with pytest.raises(AssertionError):
         hold_cuts_alike(NativeDecoder(tensors, "fp32", kernels), tensors, 16, 1)
     if file == "linear.h":
-        packed = PackedMatrix(random_matrix(384, 208), "fp32")
+        packed = PackedMatrix(random_matrix(384, 208), "fp32", Arena())
         with pytest.raises(AssertionError):
             hold_rows_alike(lambda x: kernels.linear(packed, x), 384, "fp32")
 
@@ -565,7 +597,7 @@ def test_damaged_kernels_are_built_anew(
     assert damaged.read_bytes() == data
     assert {path.suffix for path in damaged.parent.iterdir()} == {".so", ".sum"}
     matrix, x = random_matrix(16, 16), random_rows(3, 16)
-    found = kernels.linear(PackedMatrix(matrix, "int8"), x)
+    found = kernels.linear(PackedMatrix(matrix, "int8", Arena()), x)
     assert torch.equal(found, Int8Linear(matrix)(x))
 
 

@@ -4,6 +4,7 @@
 
 #include "attention.h"
 #include "pool.h"
+#include "sample.h"
 
 #define EXPORT __attribute__((visibility("default")))
 #define ALIGN(n, to) (((n) + (to)-1) / (to) * (to))
@@ -237,10 +238,37 @@ EXPORT void pw_linear(Pool *pool, const Linear *linear, const float *x, int widt
     free(run.sums);
 }
 
+typedef struct {
+    const float *logits;
+    int stride, vocab;
+    const Pick *picks;
+    float *bounds; /* [threads][vocab] */
+    int32_t *tokens;
+} Draw;
+
+static void stage_pick(void *context, int row, int thread) {
+    Draw *draw = context;
+    draw->tokens[row] = pick_token(draw->logits + (size_t)row * draw->stride, draw->vocab,
+                                   draw->picks + row, draw->bounds + (size_t)thread * draw->vocab);
+}
+
+/* A token for each row of logits [rows][stride]. 0, or -1 where memory is short. */
+EXPORT int pw_sample(Pool *pool, const float *logits, int stride, int rows, int vocab,
+                     const Pick *picks, int32_t *tokens) {
+    float *bounds = malloc((size_t)pool->threads * vocab * sizeof(float));
+    if (!bounds) return -1;
+    Draw draw = {logits, stride, vocab, picks, bounds, tokens};
+    pool_wake(pool);
+    pool_run(pool, stage_pick, &draw, rows);
+    free(bounds);
+    return 0;
+}
+
 EXPORT Pool *pw_open(int threads) { return pool_open(threads); }
 EXPORT void pw_close(Pool *pool) { pool_close(pool); }
 EXPORT const char *pw_isa(void) { return ISA; }
 EXPORT int pw_sizes(int which) {
-    size_t sizes[] = {sizeof(Linear), sizeof(Layer), sizeof(Decoder), sizeof(Cache), sizeof(Batch)};
+    size_t sizes[] = {sizeof(Linear), sizeof(Layer), sizeof(Decoder), sizeof(Cache), sizeof(Batch),
+                      sizeof(Pick)};
     return (int)sizes[which];
 }

@@ -15,6 +15,7 @@
 
 enum { FP32, BF16, INT8, INT4 };
 #define GROUP 128
+#define MOST_INT_ROWS 4 /* of a block; with more the compiler keeps sums in memory, half as fast */
 #define GROUP_BYTES (GROUP / 2 * LANES + LANES * 4)
 
 typedef struct {
@@ -152,8 +153,11 @@ INLINE void block(const Linear *l, const Input *in, const Output *out, int row, 
     switch (l->format) {
     case FP32: float_block(l, in, out, row, rows, panel, panels, 0); break;
     case BF16: float_block(l, in, out, row, rows, panel, panels, 1); break;
-    case INT8: int8_block(l, in, out, row, rows, panel, panels); break;
-    default: int4_block(l, in, out, row, rows, panel, panels);
+    case INT8:
+        if (rows <= MOST_INT_ROWS) int8_block(l, in, out, row, rows, panel, panels);
+        break;
+    default:
+        if (rows <= MOST_INT_ROWS) int4_block(l, in, out, row, rows, panel, panels);
     }
 }
 
@@ -175,8 +179,9 @@ INLINE void rows_block(const Linear *l, const Input *in, const Output *out, int 
 static void linear_strip(const Linear *l, const Input *in, const Output *out, int rows, int strip) {
     int panel = strip * STRIP, panels = l->out / LANES - panel;
     if (panels > STRIP) panels = STRIP;
+    int most = l->format < INT8 ? MOST_ROWS : MOST_INT_ROWS;
     for (int row = 0; row < rows;) {
-        int left = rows - row, blocks = (left + MOST_ROWS - 1) / MOST_ROWS;
+        int left = rows - row, blocks = (left + most - 1) / most;
         int count = (left + blocks - 1) / blocks; /* even blocks: 20 rows are 4 times 5 */
         if (panels == STRIP)
             rows_block(l, in, out, row, count, panel, STRIP);
