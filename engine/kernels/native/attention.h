@@ -11,6 +11,7 @@
 #define MOST_QUERIES 4 /* query heads that share a pass over the values */
 #define VECTORS STRIP  /* vectors of a head's channels in such a pass */
 #define QUERIES STRIP  /* query heads that share a pass over the keys */
+#define PAGES_AHEAD 2  /* how far memory is asked before it is read */
 
 typedef struct {
     void *data;   /* float or int8 [layers][2 * kv_heads][pages][page_size][head] */
@@ -22,6 +23,21 @@ typedef struct {
 /* The first slot of a page: `row` is layer * 2 * kv_heads + head, values kv_heads further on. */
 INLINE size_t slot_of(const Cache *cache, int64_t row, int32_t page) {
     return (size_t)((row * cache->pages + page) * cache->page_size);
+}
+
+/* The slots of the page some pages after that of slot `first`, or of the last one. */
+INLINE size_t slot_ahead(const Cache *cache, int64_t row, const int32_t *table, int first,
+                         int context) {
+    int page = first / cache->page_size + PAGES_AHEAD, last = (context - 1) / cache->page_size;
+    return slot_of(cache, row, table[page < last ? page : last]);
+}
+
+/* Ask memory for some slots: pages lie anywhere, where no hardware looks by itself. */
+INLINE void ask(const Cache *cache, int int8, size_t at, int slots) {
+    size_t width = (size_t)cache->head * (int8 ? 1 : sizeof(float));
+    const char *from = (const char *)cache->data + at * width;
+    if (int8) _mm_prefetch((const char *)(cache->scale + at), _MM_HINT_T0);
+    for (size_t i = 0; i < width * (size_t)slots; i += 64) _mm_prefetch(from + i, _MM_HINT_T0);
 }
 
 static void cache_write(const Cache *cache, int64_t row, int32_t page, int slot, const float *x) {
@@ -67,10 +83,12 @@ INLINE void score_slots(const Cache *cache, int int8, const float *q, int querie
 }
 
 INLINE void score_page(const Cache *cache, int int8, const float *q, int queries, size_t at,
-                       int slots, float *scores, int stride) {
+                       int slots, float *scores, int stride, size_t ahead) {
     int s = 0;
-    for (; s + 4 <= slots; s += 4)
+    for (; s + 4 <= slots; s += 4) {
+        ask(cache, int8, ahead + (size_t)s, 4);
         score_slots(cache, int8, q, queries, at + s, 4, scores + s, stride);
+    }
     if (s < slots) score_slots(cache, int8, q, queries, at + s, slots - s, scores + s, stride);
 }
 
@@ -79,14 +97,15 @@ INLINE void score(const Cache *cache, int int8, int64_t row, const int32_t *tabl
                   const float *q, int queries, float *scores, int stride) {
     for (int first = 0; first < context; first += cache->page_size) {
         size_t at = slot_of(cache, row, table[first / cache->page_size]);
+        size_t ahead = slot_ahead(cache, row, table, first, context);
         int slots = context - first < cache->page_size ? context - first : cache->page_size;
         int g = 0;
         for (; g + QUERIES <= queries; g += QUERIES)
             score_page(cache, int8, q + (size_t)g * cache->head, QUERIES, at, slots,
-                       scores + (size_t)g * stride + first, stride);
+                       scores + (size_t)g * stride + first, stride, ahead);
         for (; g < queries; g++)
             score_page(cache, int8, q + (size_t)g * cache->head, 1, at, slots,
-                       scores + (size_t)g * stride + first, stride);
+                       scores + (size_t)g * stride + first, stride, ahead);
     }
 }
 
@@ -114,8 +133,10 @@ INLINE void mix(const Cache *cache, int int8, int64_t row, const int32_t *table,
         for (int i = 0; i < vectors; i++) sums[g][i] = vf_zero();
     for (int first = 0; first < context; first += cache->page_size) {
         size_t at = slot_of(cache, row, table[first / cache->page_size]);
+        size_t ahead = slot_ahead(cache, row, table, first, context);
         int slots = context - first < cache->page_size ? context - first : cache->page_size;
         for (int s = 0; s < slots; s++) {
+            if (channel == 0) ask(cache, int8, ahead + (size_t)s, 1);
             vf v[VECTORS];
             for (int i = 0; i < vectors; i++) v[i] = element(cache, int8, at + s, channel + i * LANES);
             float scale = int8 ? cache->scale[at + s] : 1.0f;
