@@ -41,7 +41,7 @@ class KVCache:
     @staticmethod
     def page_bytes(spec: ModelSpec, page_size: int, dtype: torch.dtype, kv_dtype: str) -> int:
         """Bytes of a page over all layers, scales included."""
-        width = torch.empty(0, dtype=dtype).element_size()
+        width = dtype.itemsize
         vector = spec.head_size + 4 if kv_dtype == "int8" else spec.head_size * width
         return spec.layers * 2 * spec.kv_heads * page_size * vector
 
