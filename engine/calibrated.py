@@ -16,10 +16,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from engine.config import EngineError, ModelError
-from engine.linear import INT4
-from engine.quantize import GROUP, Quantized
-from engine.spec import ModelSpec, read_spec
-from engine.tensors import names
+from engine.quantize import Quantized
+from engine.scheme import GROUP, INT4
+from engine.spec import read_spec
 
 MOST = INT4.levels[1]
 VERSION = 1
@@ -64,7 +63,7 @@ def has_int4(folder: Path) -> bool:
 
 
 def load_int4(folder: Path) -> dict[str, Quantized]:
-    """What `save_int4` wrote, by the names of `names`, for the model in the same folder.
+    """What `save_int4` wrote, by the spec's names, for the model in the same folder.
 
     Raises ModelError, naming what is wrong: a file missing or unreadable, another version or
     scheme, codes made from other weights, tensors of other names, shapes or dtypes, scales that
@@ -88,7 +87,7 @@ def load_int4(folder: Path) -> dict[str, Quantized]:
         held = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path} cannot be read: {error}") from None
-    found = {name: _take(path, held, name, *shape) for name, shape in _shapes(spec).items()}
+    found = {name: _take(path, held, name, *shape) for name, shape in spec.linears.items()}
     if held:
         raise ModelError(f"{path}: tensor {min(held)} is not part of this model")
     return found
@@ -105,18 +104,6 @@ def source_hash(folder: Path) -> str:
     except OSError as error:
         raise ModelError(f"{folder}: its weights cannot be read: {error.strerror}") from None
     return digest.hexdigest()
-
-
-def _shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
-    q, kv = spec.heads * spec.head_size, spec.kv_heads * spec.head_size
-    layer = [
-        (q + 2 * kv, spec.hidden),
-        (spec.hidden, q),
-        (2 * spec.ffn, spec.hidden),
-        (spec.hidden, spec.ffn),
-    ]
-    shapes = layer * spec.layers + [(spec.vocab_size, spec.hidden)]
-    return dict(zip(names(spec.layers), shapes, strict=True))
 
 
 def _take(path: Path, held: dict[str, Tensor], name: str, rows: int, columns: int) -> Quantized:

@@ -23,6 +23,7 @@ from engine.messages import (
     Reset,
     SetKnobs,
     Snapshot,
+    Study,
     Submit,
 )
 
@@ -87,6 +88,9 @@ class EngineClient:
 
     def pace(self, tokens_per_second: float) -> None:
         self._send(Pace(tokens_per_second))
+
+    def study(self, layer: str, scheme: str) -> None:
+        self._send(Study(layer, scheme))
 
     def pull(self, timeout: float = 0.0) -> tuple[Answer, ...]:
         """What has come in since the last call; asks for the next snapshot.

@@ -13,30 +13,16 @@ from engine.config import EngineError
 from engine.decoder import Decoder
 from engine.divergence import divergence
 from engine.kvcache import KVCache
-from engine.linear import INT8, Bf16Linear, Linear, PlainLinear, int4_weight, quantize_rows
+from engine.linear import Bf16Linear, Linear, PlainLinear, int4_weight, quantize_rows
 from engine.model import gated, heads, rotary
 from engine.plan import Row
-from engine.quantize import (
-    ErrorFigures,
-    Granularity,
-    QuantizationError,
-    Quantized,
-    Scheme,
-    errors,
-    quantize,
-)
+from engine.quantize import Quantized, errors, quantize
+from engine.scheme import INT8, ErrorFigures, QuantizationError, Scheme
 from engine.spec import ModelSpec
 from engine.tensors import DecoderTensors, LayerNorms, Matrix, matrices, read_tensors
 
 Document = tuple[Sequence[int], Sequence[int]]  # token ids of prompt and body
 PAGE = 16
-_GRANULARITIES: tuple[Granularity, ...] = ("tensor", "channel", "group")
-SCHEMES = tuple(
-    Scheme(bits, granularity, symmetric)
-    for bits in (8, 4)
-    for granularity in _GRANULARITIES
-    for symmetric in (True, False)
-)
 # float [len(body), vocab] of a document: what is expected at each place of its body.
 Scorer = Callable[[Document], Tensor]
 

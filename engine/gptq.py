@@ -17,8 +17,9 @@ from torch import Tensor
 
 from engine.compare import DequantizedLinear, Document, rounded, stages
 from engine.config import EngineError
-from engine.linear import INT4, PlainLinear
-from engine.quantize import GROUP, Quantized, packed
+from engine.linear import PlainLinear
+from engine.quantize import Quantized, packed
+from engine.scheme import GROUP, INT4
 from engine.tensors import DecoderTensors
 
 BLOCK = 64  # columns whose effect on all the others is one matrix product

@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.quantize import GROUP, Quantized, Scheme, quantize
+from engine.quantize import Quantized, quantize
+from engine.scheme import GROUP, INT4, INT8
 from engine.tensors import Matrix
 
 # Beyond so many rows their count is rounded up to a multiple of it.
 ROW_STEP = 64
-INT8 = Scheme(8, "channel")
-INT4 = Scheme(4, "group")
 
 
 class Linear(Protocol):

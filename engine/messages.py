@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from engine.config import Knobs, Request
 from engine.stats import EngineSnapshot, ModelInfo
+from engine.studies import StudyNews
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,19 @@ class Pull:
 
 
 @dataclass(frozen=True, slots=True)
+class Study:
+    """Study a layer's weights in a scheme, by their names, beside the race; a newer one counts."""
+
+    layer: str
+    scheme: str
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """End the process."""
 
 
-Command = Submit | Reset | SetKnobs | Pause | Pace | Pull | Close
+Command = Submit | Reset | SetKnobs | Pause | Pace | Pull | Study | Close
 
 PHASES = ("torch", "weights", "kv memory", "warm-up")
 
@@ -86,4 +95,11 @@ class Unusable:
     reason: str
 
 
-Answer = Phase | Ready | Snapshot | Refusal | Unusable
+@dataclass(frozen=True, slots=True)
+class Studied:
+    """Part of what answers a Study."""
+
+    news: StudyNews
+
+
+Answer = Phase | Ready | Snapshot | Refusal | Unusable | Studied

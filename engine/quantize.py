@@ -1,58 +1,15 @@
 """Whole-number codes for float tensors, and back: the schemes of round-to-nearest quantization.
 
-A scheme says how many bits a code has, which values share a scale, and whether zero is in the
-middle (absmax) or anywhere (zero-point). Codes of four bits are packed two to a byte.
+Codes of four bits are packed two to a byte.
 """
 
 from dataclasses import dataclass
 from math import inf, log10
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from engine.config import EngineError
-
-Granularity = Literal["tensor", "channel", "group"]
-GROUP = 128
-
-
-class QuantizationError(EngineError):
-    """The tensor or the scheme cannot be quantized by; says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scheme:
-    """How values become codes: `bits` 8 or 4; a scale for the whole tensor, for each row (output
-    channel) or for each `group` of neighbours in a row; symmetric about zero, or with a zero-point.
-
-    Raises QuantizationError for bits or a group that do not exist.
-    """
-
-    bits: int = 8
-    granularity: Granularity = "channel"
-    symmetric: bool = True
-    group: int = GROUP
-
-    def __post_init__(self) -> None:
-        if self.bits not in (4, 8):
-            raise QuantizationError(f"{self.bits} bits: give 4 or 8")
-        if self.granularity not in ("tensor", "channel", "group"):
-            raise QuantizationError(f"granularity {self.granularity!r}: tensor, channel or group")
-        if self.group < 1:
-            raise QuantizationError(f"group {self.group}: give 1 value or more")
-
-    @property
-    def name(self) -> str:
-        kind = "absmax" if self.symmetric else "zero-point"
-        size = f" {self.group}" if self.granularity == "group" else ""
-        return f"int{self.bits} {kind}, per {self.granularity}{size}"
-
-    @property
-    def levels(self) -> tuple[int, int]:
-        """The least and the largest code; symmetric ones leave the lowest out at 8 bits."""
-        half = 2 ** (self.bits - 1)
-        return (1 - half, half - 1) if self.symmetric else (-half, half - 1)
+from engine.scheme import ErrorFigures, QuantizationError, Scheme
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +59,6 @@ class Quantized:
         if zeros is not None:
             shifted = shifted - zeros
         return (shifted * scales).view(self.shape)
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorFigures:
-    """What quantizing did to a tensor; SNR in dB is infinite where nothing was lost."""
-
-    mse: float
-    largest: float
-    snr_db: float
-    compression: float  # bytes of the tensor over bytes held now
 
 
 def quantize(tensor: Tensor, scheme: Scheme) -> Quantized:

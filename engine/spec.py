@@ -78,6 +78,24 @@ class ModelSpec:
         """Query heads to a KV head."""
         return self.heads // self.kv_heads
 
+    @property
+    def linears(self) -> dict[str, tuple[int, int]]:
+        """(out, in) of each linear layer, in the order that they run in; what reads the same input
+        is one layer."""
+        q, kv = self.heads * self.head_size, self.kv_heads * self.head_size
+        layer = {
+            "qkv": (q + 2 * kv, self.hidden),
+            "out": (self.hidden, q),
+            "gate_up": (2 * self.ffn, self.hidden),
+            "down": (self.hidden, self.ffn),
+        }
+        found = {
+            f"layers.{number}.{part}": shape
+            for number in range(self.layers)
+            for part, shape in layer.items()
+        }
+        return found | {"head": (self.vocab_size, self.hidden)}
+
 
 def read_spec(folder: Path) -> ModelSpec:
     """Read folder/config.json (and generation_config.json's end tokens).

@@ -84,15 +84,10 @@ class DecoderTensors:
         return self.embedding.device
 
 
-def names(layers: int) -> list[str]:
-    """The linear layers of a decoder in the order that they run in."""
-    return [f"layers.{number}.{part}" for number in range(layers) for part in PARTS] + ["head"]
-
-
 def matrices(tensors: DecoderTensors) -> dict[str, Matrix]:
     """A decoder's linear layers by name."""
     found = [matrix for layer in tensors.layers for matrix in layer.matrices]
-    return dict(zip(names(len(tensors.layers)), [*found, tensors.head], strict=True))
+    return dict(zip(tensors.spec.linears, [*found, tensors.head], strict=True))
 
 
 def with_codes(tensors: DecoderTensors, codes: Mapping[str, Quantized]) -> DecoderTensors:
@@ -123,6 +118,21 @@ def read_tensors(
     weights.done(spec)
     cos, sin = _rotary_table(spec, min(max_context, spec.max_context))
     return DecoderTensors(spec, embedding, layers, norm, Matrix(head), cos, sin, weights.taken)
+
+
+def read_linears(folder: Path, spec: ModelSpec, number: int) -> dict[str, Matrix]:
+    """The linear layers of layer `number` by their names in the spec, the head alone after the
+    last; float32 on the CPU. Nothing else is read. Raises ModelError."""
+
+    def weights(prefix: str) -> Weights:
+        return Weights(folder, torch.float32, torch.device("cpu"), prefix)
+
+    if number == spec.layers:
+        name = "model.embed_tokens.weight" if spec.tied else "lm_head.weight"
+        return {"head": Matrix(weights(name).take(name, spec.vocab_size, spec.hidden))}
+    found = _take_layer(weights(f"model.layers.{number}."), spec, number).matrices
+    names = list(spec.linears)[number * len(found) :]
+    return dict(zip(names, found, strict=False))
 
 
 def _take_layer(weights: Weights, spec: ModelSpec, number: int) -> LayerTensors:

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,16 +20,19 @@ class Weights:
     """The folder's tensors by name, each checked and converted as it is taken.
 
     Raises ModelError where a file is missing or truncated, a tensor is missing, has another
-    shape than config.json says, or has a dtype that is not a float of 16 or 32 bits.
+    shape than config.json says, or has a dtype that is not a float of 16 or 32 bits. Only names
+    that begin with `prefix` are read.
     """
 
-    def __init__(self, folder: Path, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, folder: Path, dtype: torch.dtype, device: torch.device, prefix: str = ""
+    ) -> None:
         self._dtype = dtype
         self._device = device
         self._left: dict[str, Tensor] = {}
         self.taken = 0  # numbers in all tensors taken
         for path in _files(folder):
-            self._left.update(_read(path))
+            self._left.update(_read(path, prefix))
 
     def take(self, name: str, *shape: int) -> Tensor:
         """The tensor, in the engine's dtype; each can be taken once."""
@@ -56,6 +60,15 @@ class Weights:
                 raise ModelError(f"tensor {name} is not part of a {spec.architecture}")
 
 
+def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of all tensors of a folder, read without them. Raises ModelError."""
+    found: dict[str, tuple[int, ...]] = {}
+    for path in _files(folder):
+        with _opened(path) as file:
+            found |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    return found
+
+
 def _files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if not index.exists():
@@ -67,13 +80,19 @@ def _files(folder: Path) -> list[Path]:
     return [folder / str(name) for name in names]
 
 
-def _read(path: Path) -> Iterator[tuple[str, Tensor]]:
+def _read(path: Path, prefix: str) -> Iterator[tuple[str, Tensor]]:
+    with _opened(path) as file:
+        for name in file.keys():  # noqa: SIM118 - not a mapping
+            if name.startswith(prefix):
+                yield name, file.get_tensor(name)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise ModelError(f"model {str(path.parent)!r} has no {path.name}")
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(safe_open(path, framework="pt"))
-            for name in file.keys():  # noqa: SIM118 - not a mapping
-                yield name, file.get_tensor(name)
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"{path.name} cannot be read: {error}") from None
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path.name} cannot be read: {error}") from None

@@ -29,6 +29,8 @@ from engine.messages import (
     Reset,
     SetKnobs,
     Snapshot,
+    Studied,
+    Study,
     Submit,
     Unusable,
 )
@@ -36,10 +38,11 @@ from engine.stats import EngineSnapshot, StepStats
 
 if TYPE_CHECKING:
     from engine.core import Engine
+    from engine.workshop import Workshop
 
 
-# Between two looks whether a format is built, where nothing else is to be done.
-BUILD_POLL_SECONDS = 0.05
+# Between two looks at what is done beside the steps, where nothing else is to be done.
+POLL_SECONDS = 0.05
 
 
 class PausableClock:
@@ -63,8 +66,15 @@ class PausableClock:
 class Worker:
     """Steps an engine and serves its client in between."""
 
-    def __init__(self, engine: "Engine", connection: Connection, clock: PausableClock) -> None:
+    def __init__(
+        self,
+        engine: "Engine",
+        connection: Connection,
+        clock: PausableClock,
+        workshop: "Workshop",
+    ) -> None:
         self._engine = engine
+        self._workshop = workshop
         self._connection = connection
         self._clock = clock
         self._steps: list[StepStats] = []
@@ -80,6 +90,8 @@ class Worker:
         """Until the client closes or is gone."""
         while self._open:
             self._use_what_is_built()
+            for news in self._workshop.news():
+                self._send(Studied(news))
             wait = self._wait()
             if self._connection.poll(wait):
                 self._obey(self._connection.recv())
@@ -94,7 +106,7 @@ class Worker:
     def _wait(self) -> float | None:
         """Seconds for which there is nothing to do but listen; None for as long as it takes."""
         if self._paused or not self._engine.has_work:
-            return BUILD_POLL_SECONDS if self._building else None
+            return POLL_SECONDS if self._building or self._workshop.busy else None
         return max(0.0, self._due - self._clock()) if self._pace else 0.0
 
     def _obey(self, command: Command) -> None:
@@ -123,6 +135,8 @@ class Worker:
             case Pull():
                 steps, self._steps = tuple(self._steps), []
                 self._send(Snapshot(self._snapshot(steps)))
+            case Study(layer, scheme):
+                self._workshop.ask(layer, scheme)
             case Close():
                 self._open = False
 
@@ -179,6 +193,7 @@ def load(connection: Connection, config: EngineConfig, knobs: Knobs) -> "Worker"
         from engine.core import Engine
         from engine.formats import Formats
         from engine.kernels.build import is_to_be_built
+        from engine.workshop import Workshop
     built = "building the native kernels, once; " if is_to_be_built() else ""
     with _phase(connection, 1, f"{built}reading {Path(config.model).name}"):
         formats = Formats(config, knobs)
@@ -190,7 +205,7 @@ def load(connection: Connection, config: EngineConfig, knobs: Knobs) -> "Worker"
         engine.warm_up()
     clock.pause(False)
     connection.send(Ready(engine.info))
-    return Worker(engine, connection, clock)
+    return Worker(engine, connection, clock, Workshop(Path(config.model)))
 
 
 def main(descriptor: int) -> None:

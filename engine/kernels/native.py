@@ -27,11 +27,12 @@ from torch import Tensor
 
 from engine.kernels.build import NativeUnavailableError, load_library
 from engine.kvcache import KVCache
-from engine.linear import INT8, int4_weight
+from engine.linear import int4_weight
 from engine.memory import Arena
 from engine.plan import Row
-from engine.quantize import GROUP, quantize
+from engine.quantize import quantize
 from engine.sampling import SampleSpec, sample
+from engine.scheme import GROUP, INT8
 from engine.spec import ModelSpec
 from engine.tensors import DecoderTensors, Matrix
 

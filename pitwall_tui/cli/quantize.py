@@ -81,7 +81,6 @@ def _check_out(out: Path | None, model: Path) -> None:
 def _measure(model: Path, out: Path | None, races: int, seed: int) -> dict[str, Any]:
     from engine.calibrated import save_int4
     from engine.compare import (
-        SCHEMES,
         compare,
         read_model,
         scheme_figures,
@@ -89,6 +88,7 @@ def _measure(model: Path, out: Path | None, races: int, seed: int) -> dict[str, 
         weight_figures,
     )
     from engine.gptq import calibrate
+    from engine.scheme import SCHEMES
     from engine.tensors import with_codes
     from engine.training.folder import check_writable
     from pitwall_tui.cli.output import say

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from engine.config import Knobs
+from engine.studies import StudyNews
 from pitwall_tui.race.events import FeedEvent
 
 
@@ -10,7 +11,8 @@ class Feed(Protocol):
     """A race that happens somewhere: a live engine, a recording, a script.
 
     Nothing here blocks: commands are sent, `pull` takes what has come in since the last call.
-    `live` is False where no engine listens to the commands.
+    `live` is False where no engine listens to the commands. `studies` takes what `pull` has brought
+    of the study asked for last: it is no part of the race, and is not recorded.
     """
 
     live: bool
@@ -27,5 +29,9 @@ class Feed(Protocol):
     def set_pace(self, tokens_per_second: float) -> None: ...
 
     def next_race(self) -> None: ...
+
+    def study(self, layer: str, scheme: str) -> None: ...
+
+    def studies(self) -> tuple[StudyNews, ...]: ...
 
     def close(self) -> None: ...

@@ -6,8 +6,9 @@ from math import ceil
 
 from engine.client import EngineClient, EngineLostError
 from engine.config import EngineError, Knobs, Request
-from engine.messages import PHASES, Answer, Phase, Ready, Refusal, Snapshot, Unusable
+from engine.messages import PHASES, Answer, Phase, Ready, Refusal, Snapshot, Studied, Unusable
 from engine.stats import EngineSnapshot
+from engine.studies import StudyNews
 from pitwall_tui.feed.grid import line_up
 from pitwall_tui.feed.settings import RaceSettings
 from pitwall_tui.feed.text import PieceDecoder, Vocabulary
@@ -56,6 +57,8 @@ class LiveFeed:
         self._grid_since: float | None = None
         self._restarts = 0
         self._pending: list[FeedEvent] = []
+        self._question: tuple[str, str] | None = None
+        self._studies: list[StudyNews] = []
 
     def start(self) -> None:
         """Start the engine; the first race begins when it is ready."""
@@ -64,6 +67,8 @@ class LiveFeed:
         self._client.set_knobs(self._knobs)
         self._client.pace(self._pace)
         self._client.pause(self._paused)
+        if self._question is not None:  # an engine that was lost may not have answered it
+            self._client.study(*self._question)
 
     def pull(self) -> tuple[FeedEvent, ...]:
         events, self._pending = self._pending, []
@@ -100,6 +105,16 @@ class LiveFeed:
             else:
                 self._pending += self._begin(number)
 
+    def study(self, layer: str, scheme: str) -> None:
+        self._question = (layer, scheme)
+        self._studies.clear()
+        if self._client is not None:
+            self._client.study(layer, scheme)
+
+    def studies(self) -> tuple[StudyNews, ...]:
+        found, self._studies = tuple(self._studies), []
+        return found
+
     def close(self) -> None:
         self._ready = False
         if self._client is not None:
@@ -127,6 +142,9 @@ class LiveFeed:
             case Unusable(reason):
                 self.close()
                 return [FeedEnded(reason)]
+            case Studied(news):
+                self._studies.append(news)
+                return []
 
     def _on_ready(self) -> list[FeedEvent]:
         if self._cars:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import Knobs
+from engine.studies import StudyNews
 from pitwall_tui import __version__
 from pitwall_tui.feed.base import Feed
 from pitwall_tui.feed.codec import decode_event, encode_event
@@ -105,6 +106,12 @@ class RecordingFeed:
 
     def next_race(self) -> None:
         self._feed.next_race()
+
+    def study(self, layer: str, scheme: str) -> None:
+        self._feed.study(layer, scheme)
+
+    def studies(self) -> tuple[StudyNews, ...]:
+        return self._feed.studies()
 
     def close(self) -> None:
         try:

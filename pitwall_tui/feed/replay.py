@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.config import Knobs
+from engine.studies import StudyNews
 from pitwall_tui.feed.record import read_recording
 from pitwall_tui.race.events import FeedEnded, FeedEvent, RaceStarted
 
@@ -66,6 +67,13 @@ class ReplayFeed:
                 return
             self._wound.append(event)
             self._advance()
+
+    def study(self, layer: str, scheme: str) -> None:
+        """Nothing: a recording has no weights."""
+
+    def studies(self) -> tuple[StudyNews, ...]:
+        """None, ever."""
+        return ()
 
     def close(self) -> None:
         """Plays no more."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from engine.config import Knobs
+from engine.studies import StudyNews
 from pitwall_tui.race.events import FeedEvent
 
 
@@ -38,6 +39,12 @@ class ScriptFeed:
 
     def next_race(self) -> None:
         self.commands.append(("next", None))
+
+    def study(self, layer: str, scheme: str) -> None:
+        self.commands.append(("study", (layer, scheme)))
+
+    def studies(self) -> tuple[StudyNews, ...]:
+        return ()
 
     def close(self) -> None:
         self.commands.append(("close", None))

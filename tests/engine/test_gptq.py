@@ -13,7 +13,6 @@ from torch import Tensor
 
 from engine.calibrated import CODES, FACTS, has_int4, load_int4, save_int4
 from engine.compare import (
-    SCHEMES,
     DequantizedLinear,
     Document,
     compare,
@@ -26,10 +25,11 @@ from engine.compare import (
 from engine.config import EngineConfig, EngineError, Knobs, ModelError
 from engine.formats import Formats
 from engine.gptq import GptqOptions, calibrate, quantize_matrix
-from engine.linear import INT4, Int4Linear, Int8Linear
+from engine.linear import Int4Linear, Int8Linear
 from engine.model import TorchDecoder
 from engine.quantize import Quantized, quantize
-from engine.tensors import DecoderTensors, Matrix, matrices, names, with_codes
+from engine.scheme import INT4, SCHEMES
+from engine.tensors import DecoderTensors, Matrix, matrices, with_codes
 from tests.engine.toy import WIDE, Naive, Toy
 
 PLAIN = GptqOptions(follow=False)
@@ -188,7 +188,7 @@ def test_a_calibrated_model_is_nearer_to_its_original(mild: tuple[Path, DecoderT
     _, tensors = mild
     told: list[str] = []
     codes = calibrate(tensors, texts(MILD, 30, 1), tell=told.append)
-    assert list(codes) == names(MILD.layers)
+    assert list(codes) == list(tensors.spec.linears)
     assert len(told) == len(codes)
     exact = served(tensors, "fp32")
     gptq = served(with_codes(tensors, codes), "int4")

@@ -17,6 +17,9 @@ WITHOUT_TORCH = (
     "engine.sequence",
     "engine.planner",
     "engine.client",
+    "engine.scheme",
+    "engine.footprint",
+    "engine.studies",
     "tests.engine.course",
 )
 

@@ -26,8 +26,8 @@ from engine.kernels.build import NativeUnavailableError, load_library
 from engine.kernels.native import FORMATS, NativeDecoder, NativeKernels, PackedMatrix
 from engine.linear import Int4Linear, Int8Linear
 from engine.memory import Arena
-from engine.quantize import GROUP
 from engine.sampling import SampleSpec, sample
+from engine.scheme import GROUP
 from engine.tensors import Matrix
 from tests.engine.cuts import all_logits, hold_cuts_alike, make_cache, read_toy
 from tests.engine.toy import QKV, WIDE, Naive

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from engine.config import EngineError
-from engine.quantize import ErrorFigures, QuantizationError, Quantized, Scheme, errors, quantize
+from engine.quantize import Quantized, errors, quantize
+from engine.scheme import ErrorFigures, QuantizationError, Scheme
 
 # A part of a step for float32 arithmetic: codes up to 255 steps from the zero-point, a few
 # roundings of 2^-24 each on the way there and back.
@@ -180,7 +181,7 @@ def test_bytes_are_those_of_codes_scales_and_zero_points(tensor: Tensor, scheme:
     groups = (columns + scheme.group - 1) // scheme.group
     scales = {"tensor": 1, "channel": rows, "group": rows * groups}[scheme.granularity]
     expected = codes + scales * (4 if scheme.symmetric else 5)
-    assert quantized.nbytes == expected
+    assert quantized.nbytes == scheme.nbytes(rows, columns) == expected
     figures = errors(tensor, quantized)
     assert figures.compression == tensor.numel() * tensor.element_size() / expected
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from engine.config import Knobs
+from engine.studies import StudyNews
 from pitwall_tui.race.events import FeedEvent
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.race.view import RaceView
@@ -16,6 +17,7 @@ class FakeFeed:
     def __init__(self, *, live: bool = True) -> None:
         self.live = live
         self.events: list[FeedEvent] = []
+        self.found: list[StudyNews] = []
         self.commands: list[tuple[object, ...]] = []
 
     def start(self) -> None:
@@ -36,6 +38,13 @@ class FakeFeed:
 
     def next_race(self) -> None:
         self.commands.append(("next",))
+
+    def study(self, layer: str, scheme: str) -> None:
+        self.commands.append(("study", (layer, scheme)))
+
+    def studies(self) -> tuple[StudyNews, ...]:
+        due, self.found = tuple(self.found), []
+        return due
 
     def close(self) -> None:
         self.commands.append(("close",))
