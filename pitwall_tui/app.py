@@ -22,10 +22,12 @@ from pitwall_tui.feed.base import Feed
 from pitwall_tui.race.events import FeedEnded, FeedEvent, RecordingStopped, Refused
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.race.view import KnobView, RaceView
+from pitwall_tui.race.workshop import WorkshopState
 from pitwall_tui.screens.help import HelpScreen
 from pitwall_tui.screens.race import RaceScreen
 from pitwall_tui.screens.results import ResultsScreen
 from pitwall_tui.screens.wall import WallScreen
+from pitwall_tui.screens.workshop import WorkshopScreen
 from pitwall_tui.theme import PITWALL, PITWALL_LIGHT, defaults
 from pitwall_tui.widgets.palette import Palette
 from pitwall_tui.widgets.panel import Frame
@@ -64,7 +66,7 @@ class PitWallApp(App[None], inherit_bindings=False):
     TITLE = "pitwall"
     # All of it here: a default screen's own style sheet is not loaded.
     CSS_PATH: ClassVar[list[str | PurePath]] = [
-        f"screens/{name}.tcss" for name in ("wall", "race", "results", "help")
+        f"screens/{name}.tcss" for name in ("wall", "race", "results", "workshop", "help")
     ]
     BINDINGS: ClassVar[list[BindingType]] = _bindings()
 
@@ -85,6 +87,7 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._ticked_at = 0.0
         self._beat = 0
         self._moves = Moves()
+        self._workshop = WorkshopState()
         self.ended: FeedEnded | None = None
         self._held: RaceView | None = None
         self._stopped = False
@@ -124,6 +127,8 @@ class PitWallApp(App[None], inherit_bindings=False):
         if news:
             more = f" (and {len(news) - 1} more)" if len(news) > 1 else ""
             self._say(news[0] + more, "warning")
+        for found in self.feed.studies():
+            self._workshop.apply(found)
         self._frame = self._make_frame()
         self._follow_race(self._frame.live)
         self._beat += 1
@@ -158,6 +163,7 @@ class PitWallApp(App[None], inherit_bindings=False):
             moves=self._moves.update(view, now),
             active=frozenset(active),
             countdown=self._countdown(now, live.status.paused),
+            workshop=self._workshop.view(),
         )
 
     def _with_asked(self, view: RaceView) -> RaceView:
@@ -204,8 +210,11 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._turn_to_due()
 
     def _turn_to_due(self) -> None:
-        """Change to the screen that is due, once no help or palette lies on top."""
-        if self._due is None or not isinstance(self.screen, WallScreen):
+        """Change to the screen that is due, once no help or palette lies on top.
+
+        Nobody is sent out of the workshop: what is due then waits for its end.
+        """
+        if self._due is None or self._is_reading() or not isinstance(self.screen, WallScreen):
             return
         on_results = isinstance(self.screen, ResultsScreen)
         if self._due is ResultsScreen and not on_results:
@@ -337,10 +346,45 @@ class PitWallApp(App[None], inherit_bindings=False):
             self.feed.next_race()
 
     def action_results(self) -> None:
-        if isinstance(self.screen, ResultsScreen):
+        self._turn_page(ResultsScreen)
+
+    def action_workshop(self) -> None:
+        if not self.feed.live:
+            self._say("a recording holds no weights: the workshop is for a live race", "warning")
+        elif self._is_reading() or self._engine_is_up():
+            self._turn_page(WorkshopScreen)
+            self._study()
+
+    def _is_reading(self) -> bool:
+        return isinstance(self.screen, WorkshopScreen)
+
+    def _turn_page(self, page: type[WallScreen]) -> None:
+        """Open a page over the race, in the place of another, or close it."""
+        screen = self.screen
+        if isinstance(screen, page):
             self.pop_screen()
-        elif isinstance(self.screen, WallScreen):
-            self.push_screen(ResultsScreen(self.latest))
+        elif isinstance(screen, RaceScreen):
+            self.push_screen(page(self.latest))
+        elif isinstance(screen, WallScreen):
+            self.switch_screen(page(self.latest))
+
+    def action_step_layer(self, step: int) -> None:
+        self._workshop.step_layer(step)
+        self._study()
+
+    def action_study_layer(self, name: str) -> None:
+        self._workshop.choose_layer(name)
+        self._study()
+
+    def action_study_scheme(self, step: int) -> None:
+        self._workshop.step_scheme(step)
+        self._study()
+
+    def _study(self) -> None:
+        """Ask for what is chosen, where somebody is there to read it."""
+        if self._is_reading():
+            self.feed.study(*self._workshop.question)
+            self._redraw()
 
     def action_interrupt(self) -> None:
         self.exit(return_code=_INTERRUPTED)

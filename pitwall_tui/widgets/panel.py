@@ -11,6 +11,7 @@ from textual.widget import Widget
 from pitwall_tui.draw.cells import Row, Rows, Span
 from pitwall_tui.draw.status import Notice
 from pitwall_tui.race.view import RaceView
+from pitwall_tui.race.workshop import WorkshopView
 from pitwall_tui.widgets.palette import Palette
 
 
@@ -20,7 +21,8 @@ class Frame:
 
     `view` is the race as shown (held while frozen), `live` as it is; `now` is the wall's clock
     in seconds; `moves` are cars that gained (1) or lost (-1) a place; `active` ids of commands
-    whose thing is on; `countdown` seconds to the next race, where one is due.
+    whose thing is on; `countdown` seconds to the next race, where one is due; `workshop` what has
+    been measured of the weights.
     """
 
     view: RaceView
@@ -30,6 +32,7 @@ class Frame:
     moves: dict[int, int]
     active: frozenset[str]
     countdown: float | None
+    workshop: WorkshopView
 
 
 class Panel(Widget):

@@ -11,9 +11,11 @@ from pitwall_tui.draw.pages import draw_pages
 from pitwall_tui.draw.radio import draw_radio
 from pitwall_tui.draw.results import draw_results
 from pitwall_tui.draw.small import draw_too_small
+from pitwall_tui.draw.spread import draw_off, draw_pairs, draw_weights
 from pitwall_tui.draw.status import draw_status
 from pitwall_tui.draw.tower import draw_tower
 from pitwall_tui.draw.track import draw_track
+from pitwall_tui.draw.workshop import draw_bench, draw_footprints, draw_layers
 from pitwall_tui.widgets.panel import Frame, Panel
 
 
@@ -81,6 +83,52 @@ class Results(Panel):
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
         return draw_results(frame.live, frame.countdown, cells, height, frame.notice.replay)
+
+
+class Bench(Panel):
+    """What the workshop looks at."""
+
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_bench(frame.workshop, cells, height)
+
+
+class LayerTable(Panel):
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_layers(frame.workshop, cells, height)
+
+
+class Footprints(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_footprints(frame.workshop, cells, height)
+
+
+class Weights(Panel):
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_weights(frame.workshop, cells, height)
+
+
+class Off(Panel):
+    """The errors."""
+
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_off(frame.workshop, cells, height)
+
+
+class Pairs(Panel):
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_pairs(frame.workshop, cells, height)
 
 
 class HelpPage(Panel):

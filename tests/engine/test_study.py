@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,9 @@ from engine.studies import (
 from engine.study import study
 from engine.tensors import DecoderTensors, matrices, read_linears, read_tensors
 from engine.workshop import Workshop
+from tests.engine.make_studied import found as found_today
 from tests.engine.toy import WIDE, Toy
+from tests.tui.studied import stored
 
 CHIEF = Path(__file__).parents[2] / "assets" / "models" / "chief"
 PATIENCE = 60.0
@@ -321,3 +323,15 @@ def test_a_table_is_measured_once(toy: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert first != second
     assert again == rows
     assert read == [2]
+
+
+def test_the_stored_studies_are_what_the_engine_finds_today() -> None:
+    today, before = found_today(), stored()
+    assert len(today) == len(before) == 2 * 35
+    for now, then in zip(today, before, strict=True):
+        if isinstance(now, LayerStudy | LayerRow) and isinstance(then, LayerStudy | LayerRow):
+            assert now.figures is not None
+            # Sums, whose order is another on other machines.
+            assert astuple(now.figures) == pytest.approx(astuple(then.figures), rel=1e-9)  # type: ignore[arg-type]
+            now = replace(now, figures=then.figures)
+        assert now == then

@@ -7,7 +7,9 @@ from textual.pilot import Pilot
 
 from pitwall_tui.app import PitWallApp
 from tests.tui.conftest import Build
+from tests.tui.fakes import FakeFeed
 from tests.tui.recorded import recorded
+from tests.tui.studied import LAYER, stored
 
 Compare = Callable[..., bool]
 
@@ -62,6 +64,71 @@ def test_results(size: str, build: Build, snap_compare: Compare) -> None:
     width, height = map(int, size.split("x"))
     assert snap_compare(
         build(recorded("finished")), terminal_size=(width, height), run_before=_drawn()
+    )
+
+
+def _read(
+    *keys: str, after: tuple[str, ...] = (), theme: str = "pitwall"
+) -> Callable[[Pilot[None]], object]:
+    """Opens the workshop on the stored studies."""
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        app = pilot.app
+        assert isinstance(app, PitWallApp)
+        assert isinstance(app.feed, FakeFeed)
+        app.theme = theme
+        app.feed.found += stored()
+        app.tick()
+        app.action_study_layer(LAYER)
+        await pilot.press("w", *keys)
+        app.feed.found += stored()
+        app.tick()
+        await pilot.pause()
+        await pilot.press(*after)
+        await pilot.pause()
+
+    return prepare
+
+
+TO_TENSOR, TO_GROUP = ["right"] * 6, ["left"] * 2
+
+
+@pytest.mark.parametrize("size", ["80x24", "100x30", "120x40", "160x45"])
+def test_workshop(size: str, build: Build, snap_compare: Compare) -> None:
+    width, height = map(int, size.split("x"))
+    assert snap_compare(
+        build(recorded("racing")), terminal_size=(width, height), run_before=_read(*TO_TENSOR)
+    )
+
+
+def test_workshop_in_groups(build: Build, snap_compare: Compare) -> None:
+    assert snap_compare(
+        build(recorded("racing")), terminal_size=(160, 45), run_before=_read(*TO_GROUP)
+    )
+
+
+def test_workshop_light(build: Build, snap_compare: Compare) -> None:
+    assert snap_compare(
+        build(recorded("racing")),
+        terminal_size=(120, 40),
+        run_before=_read(*TO_TENSOR, theme="pitwall-light"),
+    )
+
+
+def test_workshop_without_colour(
+    build: Build, snap_compare: Compare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert snap_compare(
+        build(recorded("racing")), terminal_size=(120, 40), run_before=_read(*TO_TENSOR)
+    )
+
+
+def test_workshop_while_it_measures(build: Build, snap_compare: Compare) -> None:
+    assert snap_compare(
+        build(recorded("racing")),
+        terminal_size=(100, 30),
+        run_before=_read(*TO_TENSOR, after=("down",)),
     )
 
 
