@@ -327,6 +327,22 @@ def test_a_script_yields_one_event_a_pull() -> None:
     assert feed.pull() == ()
 
 
+def test_studies_pass_a_recording_by(tmp_path: Path) -> None:
+    path = tmp_path / "race.jsonl.gz"
+    script = ScriptFeed([RedFlag("a")])
+    feed = RecordingFeed(script, Recorder(path), lambda: 0.0)
+    feed.start()
+    feed.study("head", "int8")
+    feed.pull()
+    assert feed.studies() == ()
+    feed.close()
+    assert ("study", ("head", "int8")) in script.commands
+    assert [event for _, event in read_recording(path)] == [RedFlag("a")]
+    replay = ReplayFeed(path, lambda: 0.0)
+    replay.study("head", "int8")
+    assert replay.studies() == ()
+
+
 def test_a_full_disk_ends_the_recording_and_not_the_race(tmp_path: Path) -> None:
     events = [Refused(f"event {number}") for number in range(4)]
     recorder = Recorder(tmp_path / "race.jsonl.gz")

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,24 +15,9 @@ from engine.config import EngineConfig, Knobs, Request, Sampling
 from engine.core import Engine
 from engine.messages import PHASES, Answer, Phase, Ready, Refusal, Snapshot, Unusable
 from engine.stats import EngineSnapshot
+from tests.live.conftest import Start
 
 PATIENCE = 120.0
-
-Start = Callable[..., EngineClient]
-
-
-@pytest.fixture
-def start(folder: Path) -> Iterator[Start]:
-    clients: list[EngineClient] = []
-
-    def starter(knobs: Knobs | None = None, **changes: object) -> EngineClient:
-        config = EngineConfig(**{"model": str(folder), "kv_memory_mib": 1, **changes})  # type: ignore[arg-type]
-        clients.append(EngineClient(config, knobs or Knobs()))
-        return clients[-1]
-
-    yield starter
-    for client in clients:
-        client.close()
 
 
 def until(client: EngineClient, done: Callable[[Answer], bool]) -> list[Answer]:

@@ -13,7 +13,18 @@ import pytest
         ("pitwall_tui.commands", {"torch", "numpy", "textual", "rich"}),
         *[
             (f"pitwall_tui.draw.{name}", {"torch", "numpy", "textual", "rich"})
-            for name in ("tower", "track", "pages", "chart", "results", "help", "knobs", "status")
+            for name in (
+                "tower",
+                "track",
+                "pages",
+                "chart",
+                "results",
+                "help",
+                "knobs",
+                "status",
+                "workshop",
+                "spread",
+            )
         ],
     ],
 )
