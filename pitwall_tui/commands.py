@@ -33,7 +33,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("next", "n", "n", "next_race", "start the next race", "next"),
     Command("results", "r", "r", "results", "the classification, as it stands", "results"),
     Command("workshop", "w", "w", "workshop",
-            "what quantizing does to the weights: arrows choose layer and scheme", "workshop"),
+            "what quantizing does to weights: arrows choose layer and scheme", "workshop"),
     Command("theme", "t", "t", "switch_theme", "dark or light", "theme"),
     Command("shot", "s", "s", "shot", "save the screen as an SVG picture", "shot"),
     Command("help", "question_mark,f1", "?", "help", "keys, signs and knobs", "help"),
