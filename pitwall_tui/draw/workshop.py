@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import isfinite
 
 from engine.footprint import FORMATS, Footprint
-from engine.studies import LayerRow, LayerStudy
+from engine.studies import CALIBRATED, LayerRow, LayerStudy
 from pitwall_tui.draw.cells import (
     Row,
     Rows,
@@ -81,7 +81,13 @@ def _figures(study: LayerStudy) -> list[Row]:
         ("", f"{figures.compression:.2f}x"),
         ("codes", f"{study.codes}/{study.levels}"),
     )
-    return [(Span(f" {name}" + " " * bool(name), "dim"), Span(f"{text} ")) for name, text in pairs]
+    row: list[Row] = [
+        (Span(f" {name}" + " " * bool(name), "dim"), Span(f"{text} ")) for name, text in pairs
+    ]
+    if study.scheme == CALIBRATED:
+        # They lie further from the weights than rounded ones, and are meant to.
+        row.insert(3, (Span(" fitted to outputs, not weights ", "chart.mark"),))
+    return row
 
 
 def decibels(snr: float) -> str:

@@ -3,13 +3,13 @@
 from engine.studies import StudyNews
 from engine.workshop import Workshop
 from pitwall_tui.paths import asset
-from tests.tui.studied import GROUP, LAYER, TENSOR, store
+from tests.tui.studied import ASKED, LAYER, store
 
 
 def found() -> list[StudyNews]:
     workshop = Workshop(asset("models/chief"))
     news: list[StudyNews] = []
-    for scheme in (TENSOR, GROUP):
+    for scheme in ASKED:
         workshop.ask(LAYER, scheme)
         while workshop.busy:
             news += workshop.news()

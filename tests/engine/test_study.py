@@ -38,7 +38,7 @@ from engine.tensors import DecoderTensors, matrices, read_linears, read_tensors
 from engine.workshop import Workshop
 from tests.engine.make_studied import found as found_today
 from tests.engine.toy import WIDE, Toy
-from tests.tui.studied import stored
+from tests.tui.studied import ASKED, stored
 
 CHIEF = Path(__file__).parents[2] / "assets" / "models" / "chief"
 PATIENCE = 60.0
@@ -327,7 +327,7 @@ def test_a_table_is_measured_once(toy: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_stored_studies_are_what_the_engine_finds_today() -> None:
     today, before = found_today(), stored()
-    assert len(today) == len(before) == 2 * 35
+    assert len(today) == len(before) == len(ASKED) * 35
     for now, then in zip(today, before, strict=True):
         if isinstance(now, LayerStudy | LayerRow) and isinstance(then, LayerStudy | LayerRow):
             assert now.figures is not None

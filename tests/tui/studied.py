@@ -10,17 +10,18 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from engine.studies import Inventory, LayerRow, LayerStudy, StudyNews
+from engine.studies import CALIBRATED, Inventory, LayerRow, LayerStudy, StudyNews
 from pitwall_tui.feed.codec import _decoder, _encode
 
 FILE = Path(__file__).with_name("studied.json")
 LAYER = "layers.3.down"
 TENSOR, GROUP = "int4 absmax, per tensor", "int4 absmax, per group 128"
+ASKED = (TENSOR, GROUP, CALIBRATED)
 KINDS = {kind.__name__: kind for kind in (Inventory, LayerStudy, LayerRow)}
 
 
 def stored() -> list[StudyNews]:
-    """The answers to (LAYER, TENSOR), then to (LAYER, GROUP)."""
+    """The answers to LAYER in each scheme of ASKED."""
     return [_decoder(KINDS[name])(values) for name, *values in json.loads(FILE.read_text())]
 
 

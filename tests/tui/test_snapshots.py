@@ -90,7 +90,7 @@ def _read(
     return prepare
 
 
-TO_TENSOR, TO_GROUP = ["right"] * 6, ["left"] * 2
+TO_TENSOR, TO_CALIBRATED = ["right"] * 6, ["left"]
 
 
 @pytest.mark.parametrize("size", ["80x24", "100x30", "120x40", "160x45"])
@@ -101,9 +101,9 @@ def test_workshop(size: str, build: Build, snap_compare: Compare) -> None:
     )
 
 
-def test_workshop_in_groups(build: Build, snap_compare: Compare) -> None:
+def test_workshop_on_calibrated_codes(build: Build, snap_compare: Compare) -> None:
     assert snap_compare(
-        build(recorded("racing")), terminal_size=(160, 45), run_before=_read(*TO_GROUP)
+        build(recorded("racing")), terminal_size=(160, 45), run_before=_read(*TO_CALIBRATED)
     )
 
 

@@ -10,6 +10,7 @@ from textual.pilot import Pilot
 from engine.scheme import SCHEMES, ErrorFigures
 from engine.studies import (
     BINS,
+    CALIBRATED,
     FIRST_LAYER,
     FIRST_SCHEME,
     SIDE,
@@ -117,7 +118,7 @@ async def test_arrows_choose_and_ask(build: Build) -> None:
             (NAMES[2], schemes[1]),
         ]
         await pilot.press(*["pagedown"] * 9, "left", "left")
-        assert feed.sent("study")[-1] == (NAMES[-1], schemes[-1])
+        assert feed.sent("study")[-1] == (NAMES[-1], CALIBRATED)
 
 
 async def test_a_click_chooses_a_layer(build: Build) -> None:
@@ -391,6 +392,13 @@ def test_memory_says_what_is_projected() -> None:
     assert [line.split()[0] for line in lines[projected + 1 :]] == ["7B", "13B", "70B"]
     own = next(item for item in INVENTORY.footprints if not item.projection)
     assert lines[projected - 1].split()[2:] == [f"{size / 2**20:.1f}" for size in own.nbytes]
+
+
+def test_calibrated_codes_say_what_they_were_fitted_to() -> None:
+    for scheme in (TENSOR, GROUP, CALIBRATED):
+        for cells in (80, 160):
+            text = plain(draw_bench(state(*NEWS, scheme=scheme).view(), cells, 2))
+            assert ("fitted to outputs, not weights" in text) == (scheme == CALIBRATED)
 
 
 def test_an_unmeasured_workshop_is_plain() -> None:
