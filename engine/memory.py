@@ -22,7 +22,8 @@ def zeros(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     count = prod(shape)
     if not count or not hasattr(mmap, "MADV_HUGEPAGE"):
         return torch.zeros(tuple(shape), dtype=dtype)
-    held = mmap.mmap(-1, count * dtype.itemsize)
+    # Private: shared memory is not given in huge pages.
+    held = mmap.mmap(-1, count * dtype.itemsize, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(OSError):  # a kernel built without them
         held.madvise(mmap.MADV_HUGEPAGE)
     return torch.frombuffer(held, dtype=dtype, count=count).view(*shape)

@@ -11,7 +11,7 @@
 #define MOST_QUERIES 4 /* query heads that share a pass over the values */
 #define VECTORS STRIP  /* vectors of a head's channels in such a pass */
 #define QUERIES STRIP  /* query heads that share a pass over the keys */
-#define PAGES_AHEAD 2  /* how far memory is asked before it is read */
+#define AHEAD 8192     /* bytes that memory is asked for before they are read */
 
 typedef struct {
     void *data;   /* float or int8 [layers][2 * kv_heads][pages][page_size][head] */
@@ -25,19 +25,38 @@ INLINE size_t slot_of(const Cache *cache, int64_t row, int32_t page) {
     return (size_t)((row * cache->pages + page) * cache->page_size);
 }
 
-/* The slots of the page some pages after that of slot `first`, or of the last one. */
-INLINE size_t slot_ahead(const Cache *cache, int64_t row, const int32_t *table, int first,
-                         int context) {
-    int page = first / cache->page_size + PAGES_AHEAD, last = (context - 1) / cache->page_size;
-    return slot_of(cache, row, table[page < last ? page : last]);
+/* Pages of a head's keys, and then of its values, in the order that a token reads them. */
+typedef struct {
+    const Cache *cache;
+    const int32_t *table;
+    int64_t row;
+    int pages, distance;
+} Walk;
+
+INLINE Walk walk(const Cache *cache, int int8, int64_t row, const int32_t *table, int context) {
+    int page = cache->page_size * cache->head * (int8 ? 1 : (int)sizeof(float));
+    return (Walk){cache, table, row, (context + cache->page_size - 1) / cache->page_size,
+                  (AHEAD + page - 1) / page};
 }
 
-/* Ask memory for some slots: pages lie anywhere, where no hardware looks by itself. */
+/* The slots that are read some pages after page `number`, or the last ones. */
+INLINE size_t slot_ahead(const Walk *walk, int number) {
+    int64_t row = walk->row;
+    number += walk->distance;
+    if (number >= walk->pages) {
+        row += walk->cache->kv_heads;
+        number -= walk->pages;
+    }
+    return slot_of(walk->cache, row, walk->table[number < walk->pages ? number : walk->pages - 1]);
+}
+
+/* Ask memory for some slots, into the second cache: pages lie anywhere, where hardware does not
+ * look by itself, and the first cache can wait for few lines at once. */
 INLINE void ask(const Cache *cache, int int8, size_t at, int slots) {
     size_t width = (size_t)cache->head * (int8 ? 1 : sizeof(float));
     const char *from = (const char *)cache->data + at * width;
-    if (int8) _mm_prefetch((const char *)(cache->scale + at), _MM_HINT_T0);
-    for (size_t i = 0; i < width * (size_t)slots; i += 64) _mm_prefetch(from + i, _MM_HINT_T0);
+    if (int8) _mm_prefetch((const char *)(cache->scale + at), _MM_HINT_T1);
+    for (size_t i = 0; i < width * (size_t)slots; i += 64) _mm_prefetch(from + i, _MM_HINT_T1);
 }
 
 static void cache_write(const Cache *cache, int64_t row, int32_t page, int slot, const float *x) {
@@ -95,9 +114,10 @@ INLINE void score_page(const Cache *cache, int int8, const float *q, int queries
 /* Scores of `queries` heads, some at a time, against all slots of a context. */
 INLINE void score(const Cache *cache, int int8, int64_t row, const int32_t *table, int context,
                   const float *q, int queries, float *scores, int stride) {
+    Walk to = walk(cache, int8, row, table, context);
     for (int first = 0; first < context; first += cache->page_size) {
         size_t at = slot_of(cache, row, table[first / cache->page_size]);
-        size_t ahead = slot_ahead(cache, row, table, first, context);
+        size_t ahead = slot_ahead(&to, first / cache->page_size);
         int slots = context - first < cache->page_size ? context - first : cache->page_size;
         int g = 0;
         for (; g + QUERIES <= queries; g += QUERIES)
@@ -131,9 +151,10 @@ INLINE void mix(const Cache *cache, int int8, int64_t row, const int32_t *table,
     vf sums[MOST_QUERIES][VECTORS];
     for (int g = 0; g < queries; g++)
         for (int i = 0; i < vectors; i++) sums[g][i] = vf_zero();
+    Walk to = walk(cache, int8, row - cache->kv_heads, table, context);
     for (int first = 0; first < context; first += cache->page_size) {
         size_t at = slot_of(cache, row, table[first / cache->page_size]);
-        size_t ahead = slot_ahead(cache, row, table, first, context);
+        size_t ahead = slot_ahead(&to, to.pages + first / cache->page_size);
         int slots = context - first < cache->page_size ? context - first : cache->page_size;
         for (int s = 0; s < slots; s++) {
             if (channel == 0) ask(cache, int8, ahead + (size_t)s, 1);

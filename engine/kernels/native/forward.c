@@ -50,6 +50,8 @@ typedef struct {
     int8_t *q;
     int32_t *sums;
     int stride, context; /* of q; the longest context */
+    Work each;           /* a row stage, and of how many rows its tiles are */
+    int together;
 } Run;
 
 /* Stages over rows: each leaves its row ready for the next linear. */
@@ -126,7 +128,22 @@ static void stage_gate(void *context, int row, int thread) {
 static void stage_linear(void *context, int strip, int thread) {
     Run *run = context;
     (void)thread;
-    linear_strip(run->linear, &run->in, &run->to, run->rows, strip);
+    linear_strip(run->linear, &run->in, &run->to, run->rows, strip,
+                 strip + run->pool->threads);
+}
+
+static void stage_rows(void *context, int tile, int thread) {
+    Run *run = context;
+    int first = tile * run->together, end = first + run->together;
+    for (int row = first; row < end && row < run->rows; row++) run->each(run, row, thread);
+}
+
+/* A row stage, in a few tiles: a row is done sooner than threads have agreed who does it. */
+static void over_rows(Run *run, Work each) {
+    int tiles = 2 * run->pool->threads;
+    run->each = each;
+    run->together = (run->rows + tiles - 1) / tiles;
+    pool_run(run->pool, stage_rows, run, (run->rows + run->together - 1) / run->together);
 }
 
 /* y (+)= linear of the rows that the stage before has left in h or q. */
@@ -141,27 +158,27 @@ static void apply(Run *run, const Linear *linear, int width, float *y, int strid
 static void normed(Run *run, const float *x, const float *weight) {
     run->source = x;
     run->weight = weight;
-    pool_run(run->pool, stage_norm, run, run->rows);
+    over_rows(run, stage_norm);
 }
 
 static void run_layer(Run *run, int number) {
     const Decoder *m = run->model;
     const Layer *layer = &m->layer[number];
-    int rows = run->rows, attended = m->heads * m->head;
+    int attended = m->heads * m->head;
     run->layer = number;
     normed(run, run->x, layer->attention_norm);
     apply(run, &layer->qkv, m->hidden, run->qkv, layer->qkv.out, 0);
-    pool_run(run->pool, stage_rotate, run, rows);
-    pool_run(run->pool, stage_attend, run, rows * m->kv_heads);
+    over_rows(run, stage_rotate);
+    pool_run(run->pool, stage_attend, run, run->rows * m->kv_heads);
     if (m->eight) {
         run->source = run->h;
         run->width = attended;
-        pool_run(run->pool, stage_quantize, run, rows);
+        over_rows(run, stage_quantize);
     }
     apply(run, &layer->out, attended, run->x, m->hidden, 1);
     normed(run, run->x, layer->ffn_norm);
     apply(run, &layer->gate_up, m->hidden, run->gate_up, 2 * m->ffn, 0);
-    pool_run(run->pool, stage_gate, run, rows);
+    over_rows(run, stage_gate);
     apply(run, &layer->down, m->ffn, run->x, m->hidden, 1);
 }
 
@@ -230,7 +247,7 @@ EXPORT void pw_linear(Pool *pool, const Linear *linear, const float *x, int widt
     run.sums = malloc((size_t)rows * run.stride / GROUP * sizeof(int32_t));
     if (run.q && run.scale && run.sums) {
         pool_wake(pool);
-        if (model.eight) pool_run(pool, stage_quantize, &run, rows);
+        if (model.eight) over_rows(&run, stage_quantize);
         apply(&run, linear, width, y, linear->out, 0);
     }
     free(run.q);

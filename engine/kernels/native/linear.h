@@ -47,9 +47,27 @@ INLINE void put(const Linear *l, const Output *out, int row, int channel, vf y) 
     vf_store(to, y);
 }
 
-/* One block: `rows` (constant where inlined) rows from `row` by `panels` panels from `panel`. */
+/* Bytes of a panel. */
+INLINE size_t panel_bytes(const Linear *l) {
+    size_t inputs = (size_t)l->in * LANES;
+    switch (l->format) {
+    case FP32: return inputs * 4;
+    case BF16: return inputs * 2;
+    case INT8: return inputs;
+    default: return inputs / LANES / GROUP * GROUP_BYTES;
+    }
+}
+
+/* Ask memory for a line of two panels, `at` bytes into them, that come next. */
+INLINE void ask_weights(const char *ahead, size_t panel, size_t at) {
+    _mm_prefetch(ahead + at, _MM_HINT_T1);
+    _mm_prefetch(ahead + panel + at, _MM_HINT_T1);
+}
+
+/* One block: `rows` (constant where inlined) rows from `row` by `panels` panels from `panel`.
+ * Meanwhile memory is asked for the two panels at `ahead`. */
 INLINE void float_block(const Linear *l, const Input *in, const Output *out, int row, int rows,
-                        int panel, int panels, int bf16) {
+                        int panel, int panels, const char *ahead, int bf16) {
     vf sums[MOST_ROWS][STRIP];
     size_t step = (size_t)l->in * LANES;
     for (int r = 0; r < rows; r++)
@@ -57,7 +75,9 @@ INLINE void float_block(const Linear *l, const Input *in, const Output *out, int
     const float *w32 = (const float *)l->weight + panel * step;
     const uint16_t *w16 = (const uint16_t *)l->weight + panel * step;
     const float *x = in->x + (size_t)row * in->stride;
+    size_t bytes = panel_bytes(l);
     for (int k = 0; k < l->in; k++) {
+        ask_weights(ahead, bytes, (size_t)k * LANES * (bf16 ? 2 : 4));
         vf w[STRIP];
         for (int p = 0; p < panels; p++)
             w[p] = bf16 ? vf_load_bf16(w16 + p * step + (size_t)k * LANES)
@@ -78,7 +98,7 @@ INLINE int32_t four(const int8_t *q) {
 }
 
 INLINE void int8_block(const Linear *l, const Input *in, const Output *out, int row, int rows,
-                       int panel, int panels) {
+                       int panel, int panels, const char *ahead) {
     vi sums[MOST_ROWS][STRIP];
     size_t step = (size_t)l->in * LANES;
     const uint8_t *weight = (const uint8_t *)l->weight + panel * step;
@@ -89,6 +109,7 @@ INLINE void int8_block(const Linear *l, const Input *in, const Output *out, int 
         for (int p = 0; p < panels; p++) sums[r][p] = vi_set(-DOT_OFFSET * total);
     }
     for (int k = 0; k < l->in; k += 4) {
+        ask_weights(ahead, step, (size_t)k * LANES);
         vb w[STRIP];
         for (int p = 0; p < panels; p++) w[p] = vb_load(weight + p * step + (size_t)k * LANES);
         for (int r = 0; r < rows; r++) {
@@ -105,7 +126,7 @@ INLINE void int8_block(const Linear *l, const Input *in, const Output *out, int 
 }
 
 INLINE void int4_block(const Linear *l, const Input *in, const Output *out, int row, int rows,
-                       int panel, int panels) {
+                       int panel, int panels, const char *ahead) {
     vf totals[MOST_ROWS][STRIP];
     int groups = l->in / GROUP;
     size_t step = (size_t)groups * GROUP_BYTES;
@@ -121,6 +142,7 @@ INLINE void int4_block(const Linear *l, const Input *in, const Output *out, int 
         }
         const uint8_t *block = weight + (size_t)g * GROUP_BYTES;
         for (int k = 0; k < GROUP / 2; k += 4) {
+            ask_weights(ahead, step, (size_t)g * GROUP_BYTES + (size_t)k * LANES);
             vb low[STRIP], high[STRIP];
             for (int p = 0; p < panels; p++) {
                 vb w = vb_load(block + p * step + (size_t)k * LANES);
@@ -149,44 +171,52 @@ INLINE void int4_block(const Linear *l, const Input *in, const Output *out, int 
 }
 
 INLINE void block(const Linear *l, const Input *in, const Output *out, int row, int rows,
-                  int panel, int panels) {
+                  int panel, int panels, const char *ahead) {
     switch (l->format) {
-    case FP32: float_block(l, in, out, row, rows, panel, panels, 0); break;
-    case BF16: float_block(l, in, out, row, rows, panel, panels, 1); break;
+    case FP32: float_block(l, in, out, row, rows, panel, panels, ahead, 0); break;
+    case BF16: float_block(l, in, out, row, rows, panel, panels, ahead, 1); break;
     case INT8:
-        if (rows <= MOST_INT_ROWS) int8_block(l, in, out, row, rows, panel, panels);
+        if (rows <= MOST_INT_ROWS) int8_block(l, in, out, row, rows, panel, panels, ahead);
         break;
     default:
-        if (rows <= MOST_INT_ROWS) int4_block(l, in, out, row, rows, panel, panels);
+        if (rows <= MOST_INT_ROWS) int4_block(l, in, out, row, rows, panel, panels, ahead);
     }
 }
 
 INLINE void rows_block(const Linear *l, const Input *in, const Output *out, int row, int rows,
-                       int panel, int panels) {
+                       int panel, int panels, const char *ahead) {
     switch (rows) {
-    case 1: block(l, in, out, row, 1, panel, panels); break;
-    case 2: block(l, in, out, row, 2, panel, panels); break;
-    case 3: block(l, in, out, row, 3, panel, panels); break;
+    case 1: block(l, in, out, row, 1, panel, panels, ahead); break;
+    case 2: block(l, in, out, row, 2, panel, panels, ahead); break;
+    case 3: block(l, in, out, row, 3, panel, panels, ahead); break;
 #if MOST_ROWS == 6
-    case 5: block(l, in, out, row, 5, panel, panels); break;
-    case 6: block(l, in, out, row, 6, panel, panels); break;
+    case 5: block(l, in, out, row, 5, panel, panels, ahead); break;
+    case 6: block(l, in, out, row, 6, panel, panels, ahead); break;
 #endif
-    default: block(l, in, out, row, 4, panel, panels);
+    default: block(l, in, out, row, 4, panel, panels, ahead);
     }
 }
 
-/* All rows by the panels of one strip: the weights of a strip stay in the nearest cache. */
-static void linear_strip(const Linear *l, const Input *in, const Output *out, int rows, int strip) {
+/* All rows by the panels of one strip: its weights stay in a near cache. From the second block of
+ * rows on, those of the strip `next` are asked for: memory works while the sums do. */
+static void linear_strip(const Linear *l, const Input *in, const Output *out, int rows, int strip,
+                         int next) {
     int panel = strip * STRIP, panels = l->out / LANES - panel;
     if (panels > STRIP) panels = STRIP;
     int most = l->format < INT8 ? MOST_ROWS : MOST_INT_ROWS;
-    for (int row = 0; row < rows;) {
+    size_t bytes = panel_bytes(l);
+    const char *weight = l->weight;
+    for (int row = 0, asked = -2; row < rows; asked += 2) {
         int left = rows - row, blocks = (left + most - 1) / most;
         int count = (left + blocks - 1) / blocks; /* even blocks: 20 rows are 4 times 5 */
+        int here = asked < 0 || next * STRIP >= l->out / LANES;
+        int wanted = here ? panel : next * STRIP + asked % STRIP;
+        const char *ahead = weight + (size_t)wanted * bytes;
         if (panels == STRIP)
-            rows_block(l, in, out, row, count, panel, STRIP);
+            rows_block(l, in, out, row, count, panel, STRIP, ahead);
         else /* the last strip may be narrow: panel by panel */
-            for (int p = 0; p < panels; p++) rows_block(l, in, out, row, count, panel + p, 1);
+            for (int p = 0; p < panels; p++)
+                rows_block(l, in, out, row, count, panel + p, 1, ahead);
         row += count;
     }
 }
