@@ -95,8 +95,8 @@ def _measure(model: Path, out: Path | None, races: int, seed: int) -> dict[str, 
 
     begun = time.monotonic()
     tensors = read_model(model, MAX_CONTEXT)
-    known = _documents(model, tensors.spec, CALIBRATION + seed, races)
-    held_out = _documents(model, tensors.spec, HELD_OUT + seed, races)
+    known = simulated_cars(model, tensors.spec, CALIBRATION + seed, races)
+    held_out = simulated_cars(model, tensors.spec, HELD_OUT + seed, races)
     if out is not None:
         check_writable(out)
     schemes = []
@@ -155,7 +155,7 @@ def _weights(figures: Any) -> dict[str, Any]:
     }
 
 
-def _documents(model: Path, spec: "ModelSpec", seed: int, races: int) -> list["Document"]:
+def simulated_cars(model: Path, spec: "ModelSpec", seed: int, races: int) -> list["Document"]:
     """Some cars of simulated races as token ids of (prompt, body), cut at the longest context."""
     from engine.config import EngineError
     from pitwall_tui.feed.text import Vocabulary

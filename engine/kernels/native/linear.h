@@ -58,16 +58,26 @@ INLINE size_t panel_bytes(const Linear *l) {
     }
 }
 
-/* Ask memory for a line of two panels, `at` bytes into them, that come next. */
-INLINE void ask_weights(const char *ahead, size_t panel, size_t at) {
-    _mm_prefetch(ahead + at, _MM_HINT_T1);
-    _mm_prefetch(ahead + panel + at, _MM_HINT_T1);
+#define DISTANCE 2048 /* bytes of a panel that memory is asked for before they are read */
+
+/* What comes after what a block reads: itself, `distance` bytes on, then the strip `next`. */
+typedef struct {
+    const char *here, *next;
+    size_t panel, distance; /* bytes of a panel; whole ones where only `next` is wanted */
+} Ahead;
+
+/* Ask memory for a line of each panel, when `at` bytes into them are read. Hardware looks ahead by
+ * itself, but not over the ends of panels, and not while only sums are at work. */
+INLINE void ask_weights(const Ahead *ahead, int panels, size_t at) {
+    size_t to = at + ahead->distance;
+    const char *from = to < ahead->panel ? ahead->here + to : ahead->next + (to - ahead->panel);
+    for (int p = 0; p < panels; p++)
+        _mm_prefetch(from + (size_t)p * ahead->panel, _MM_HINT_T1);
 }
 
-/* One block: `rows` (constant where inlined) rows from `row` by `panels` panels from `panel`.
- * Meanwhile memory is asked for the two panels at `ahead`. */
+/* One block: `rows` (constant where inlined) rows from `row` by `panels` panels from `panel`. */
 INLINE void float_block(const Linear *l, const Input *in, const Output *out, int row, int rows,
-                        int panel, int panels, const char *ahead, int bf16) {
+                        int panel, int panels, const Ahead *ahead, int bf16) {
     vf sums[MOST_ROWS][STRIP];
     size_t step = (size_t)l->in * LANES;
     for (int r = 0; r < rows; r++)
@@ -75,9 +85,8 @@ INLINE void float_block(const Linear *l, const Input *in, const Output *out, int
     const float *w32 = (const float *)l->weight + panel * step;
     const uint16_t *w16 = (const uint16_t *)l->weight + panel * step;
     const float *x = in->x + (size_t)row * in->stride;
-    size_t bytes = panel_bytes(l);
     for (int k = 0; k < l->in; k++) {
-        ask_weights(ahead, bytes, (size_t)k * LANES * (bf16 ? 2 : 4));
+        ask_weights(ahead, panels, (size_t)k * LANES * (bf16 ? 2 : 4));
         vf w[STRIP];
         for (int p = 0; p < panels; p++)
             w[p] = bf16 ? vf_load_bf16(w16 + p * step + (size_t)k * LANES)
@@ -98,7 +107,7 @@ INLINE int32_t four(const int8_t *q) {
 }
 
 INLINE void int8_block(const Linear *l, const Input *in, const Output *out, int row, int rows,
-                       int panel, int panels, const char *ahead) {
+                       int panel, int panels, const Ahead *ahead) {
     vi sums[MOST_ROWS][STRIP];
     size_t step = (size_t)l->in * LANES;
     const uint8_t *weight = (const uint8_t *)l->weight + panel * step;
@@ -109,7 +118,7 @@ INLINE void int8_block(const Linear *l, const Input *in, const Output *out, int 
         for (int p = 0; p < panels; p++) sums[r][p] = vi_set(-DOT_OFFSET * total);
     }
     for (int k = 0; k < l->in; k += 4) {
-        ask_weights(ahead, step, (size_t)k * LANES);
+        ask_weights(ahead, panels, (size_t)k * LANES);
         vb w[STRIP];
         for (int p = 0; p < panels; p++) w[p] = vb_load(weight + p * step + (size_t)k * LANES);
         for (int r = 0; r < rows; r++) {
@@ -126,7 +135,7 @@ INLINE void int8_block(const Linear *l, const Input *in, const Output *out, int 
 }
 
 INLINE void int4_block(const Linear *l, const Input *in, const Output *out, int row, int rows,
-                       int panel, int panels, const char *ahead) {
+                       int panel, int panels, const Ahead *ahead) {
     vf totals[MOST_ROWS][STRIP];
     int groups = l->in / GROUP;
     size_t step = (size_t)groups * GROUP_BYTES;
@@ -142,7 +151,7 @@ INLINE void int4_block(const Linear *l, const Input *in, const Output *out, int 
         }
         const uint8_t *block = weight + (size_t)g * GROUP_BYTES;
         for (int k = 0; k < GROUP / 2; k += 4) {
-            ask_weights(ahead, step, (size_t)g * GROUP_BYTES + (size_t)k * LANES);
+            ask_weights(ahead, panels, (size_t)g * GROUP_BYTES + (size_t)k * LANES);
             vb low[STRIP], high[STRIP];
             for (int p = 0; p < panels; p++) {
                 vb w = vb_load(block + p * step + (size_t)k * LANES);
@@ -171,7 +180,7 @@ INLINE void int4_block(const Linear *l, const Input *in, const Output *out, int 
 }
 
 INLINE void block(const Linear *l, const Input *in, const Output *out, int row, int rows,
-                  int panel, int panels, const char *ahead) {
+                  int panel, int panels, const Ahead *ahead) {
     switch (l->format) {
     case FP32: float_block(l, in, out, row, rows, panel, panels, ahead, 0); break;
     case BF16: float_block(l, in, out, row, rows, panel, panels, ahead, 1); break;
@@ -184,7 +193,7 @@ INLINE void block(const Linear *l, const Input *in, const Output *out, int row, 
 }
 
 INLINE void rows_block(const Linear *l, const Input *in, const Output *out, int row, int rows,
-                       int panel, int panels, const char *ahead) {
+                       int panel, int panels, const Ahead *ahead) {
     switch (rows) {
     case 1: block(l, in, out, row, 1, panel, panels, ahead); break;
     case 2: block(l, in, out, row, 2, panel, panels, ahead); break;
@@ -197,6 +206,8 @@ INLINE void rows_block(const Linear *l, const Input *in, const Output *out, int 
     }
 }
 
+static inline int linear_strips(const Linear *l) { return (l->out / LANES + STRIP - 1) / STRIP; }
+
 /* All rows by the panels of one strip: its weights stay in a near cache. From the second block of
  * rows on, those of the strip `next` are asked for: memory works while the sums do. */
 static void linear_strip(const Linear *l, const Input *in, const Output *out, int rows, int strip,
@@ -205,20 +216,18 @@ static void linear_strip(const Linear *l, const Input *in, const Output *out, in
     if (panels > STRIP) panels = STRIP;
     int most = l->format < INT8 ? MOST_ROWS : MOST_INT_ROWS;
     size_t bytes = panel_bytes(l);
-    const char *weight = l->weight;
-    for (int row = 0, asked = -2; row < rows; asked += 2) {
+    const char *here = (const char *)l->weight + (size_t)panel * bytes;
+    const char *then = (const char *)l->weight + (size_t)next * STRIP * bytes;
+    if (next >= linear_strips(l)) then = here;
+    Ahead ahead = {here, then, bytes, DISTANCE};
+    for (int row = 0; row < rows; ahead.distance = bytes) {
         int left = rows - row, blocks = (left + most - 1) / most;
         int count = (left + blocks - 1) / blocks; /* even blocks: 20 rows are 4 times 5 */
-        int here = asked < 0 || next * STRIP >= l->out / LANES;
-        int wanted = here ? panel : next * STRIP + asked % STRIP;
-        const char *ahead = weight + (size_t)wanted * bytes;
         if (panels == STRIP)
-            rows_block(l, in, out, row, count, panel, STRIP, ahead);
+            rows_block(l, in, out, row, count, panel, STRIP, &ahead);
         else /* the last strip may be narrow: panel by panel */
             for (int p = 0; p < panels; p++)
-                rows_block(l, in, out, row, count, panel + p, 1, ahead);
+                rows_block(l, in, out, row, count, panel + p, 1, &ahead);
         row += count;
     }
 }
-
-static inline int linear_strips(const Linear *l) { return (l->out / LANES + STRIP - 1) / STRIP; }
