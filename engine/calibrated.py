@@ -51,7 +51,11 @@ def save_int4(source: Path, out: Path, codes: Mapping[str, Quantized]) -> None:
                 for path in source.glob(pattern):
                     if path.name != FACTS:
                         copyfile(path, out / path.name)
-        (out / CODES).write_bytes(save(held))  # not save_file: it would be readable by one user
+        # Not save_file: it would be readable by one user. Put in place whole: whoever serves the
+        # file before keeps it as it was.
+        part = out / f"{CODES}.part"
+        part.write_bytes(save(held))
+        part.replace(out / CODES)
         (out / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise EngineError(f"cannot write the quantized model to {out}: {error}") from None

@@ -63,7 +63,7 @@ class Engine:
             raise EngineError(f"kv_memory_mib {given:g} holds no page of {size} bytes")
         try:
             self._cache = self._make_cache(total, self._knobs.kv_dtype)
-        except RuntimeError as error:  # torch has no name of its own for it on a CPU
+        except (MemoryError, RuntimeError) as error:  # torch has no name of its own for it
             reason = str(error).splitlines()[0]
             raise EngineError(
                 f"kv_memory_mib {config.kv_memory_mib:g} cannot be had: {reason}"
@@ -210,9 +210,9 @@ class Engine:
         """Whether a step with these knobs has to build nothing."""
         return self._formats.ready(self.effective(knobs))
 
-    def reference(self, knobs: Knobs) -> Knobs:
-        """Knobs of the decoder that the quality of these is measured by; until it is prepared,
-        none is."""
+    def measured_by(self, knobs: Knobs) -> Knobs:
+        """Knobs of the decoder that these are measured by, once it is prepared: with quality off,
+        these themselves."""
         return reference(self.effective(knobs)) if knobs.quality == "on" else knobs
 
     def prepare(self, knobs: Knobs) -> None:
@@ -329,6 +329,7 @@ class Engine:
         self._planner.drop(sequence)
         sequence.state = "finished"
         sequence.finish_reason = reason
+        self._meter.forget(sequence.id)
         sequence.finished = self._clock() if now is None else now
 
     def warm_up(self) -> None:

@@ -73,8 +73,12 @@ class Formats:
                 self._built[_key(knobs)] = self._build(knobs, tensors)
 
     def get(self, knobs: Knobs) -> Decoder:
-        """The decoder for these (effective) knobs; built now where it has not been."""
-        self.prepare(knobs)
+        """The decoder for these (effective) knobs; built now where it has not been.
+
+        One that is there is given at once, whatever another thread is building.
+        """
+        if not self.ready(knobs):
+            self.prepare(knobs)
         return self._built[_key(knobs)]
 
     def _read(self) -> DecoderTensors:

@@ -18,12 +18,19 @@ ALIGNMENT = 64
 
 
 def zeros(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """Zeros on the CPU, in memory of their own; pages of it that are never touched cost nothing."""
+    """Zeros on the CPU, in memory of their own; pages of it that are never touched cost nothing.
+
+    Raises MemoryError where there is not so much.
+    """
     count = prod(shape)
     if not count or not hasattr(mmap, "MADV_HUGEPAGE"):
         return torch.zeros(tuple(shape), dtype=dtype)
     # Private: shared memory is not given in huge pages.
-    held = mmap.mmap(-1, count * dtype.itemsize, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    size = count * dtype.itemsize
+    try:
+        held = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except (OSError, OverflowError) as error:
+        raise MemoryError(f"{size} bytes: {error}") from None
     with suppress(OSError):  # a kernel built without them
         held.madvise(mmap.MADV_HUGEPAGE)
     return torch.frombuffer(held, dtype=dtype, count=count).view(*shape)

@@ -18,8 +18,10 @@ from engine.stats import QualitySample
 # Tokens of one request that are scored together: a pass through fp32 weights costs them all
 # little more than one.
 WINDOW = 32
-# The most of the engine's time that the meter may take.
+# The most of the engine's time that the meter may take in the long run, and what it waits at first
+# or after a failure, in seconds of steps.
 SHARE = 0.05
+FIRST_REST = 0.5
 
 
 class Meter:
@@ -35,11 +37,16 @@ class Meter:
         """`make_cache` gives an empty fp32 cache of so many pages."""
         self._formats = formats
         self._make_cache = make_cache
-        self._rest = 0.0  # seconds of steps that go by unwatched
+        self._rest = FIRST_REST  # seconds of steps that go by unwatched
         self._turn = -1
-        self._forget()
+        self._begin()
 
-    def _forget(self) -> None:
+    def forget(self, id: str) -> None:
+        """The request has ended; another may come by its name."""
+        if id == self._id:
+            self._begin()
+
+    def _begin(self) -> None:
         self._id = ""
         self._form = Knobs()
         self._start = 0
@@ -60,7 +67,7 @@ class Meter:
             or form != self._form
             or rows[place].end - 1 != self._start + len(self._tokens)
         ):
-            self._forget()
+            self._begin()
             self._turn += 1
             place = self._turn % len(rows)
             self._id, self._form, self._start = rows[place].id, form, rows[place].end - 1
@@ -81,15 +88,22 @@ class Meter:
         if len(self._tokens) < WINDOW:
             return None
         begun = time.perf_counter()
+        try:
+            sample = self._score(cache)
+        except (MemoryError, RuntimeError):  # the race does not end for a measurement
+            sample = None
+        self._begin()
+        self._rest = FIRST_REST if sample is None else (time.perf_counter() - begun) / SHARE
+        return sample
+
+    def _score(self, cache: KVCache) -> QualitySample:
         own = self._make_cache(len(self._pages))
         own.take(cache, list(self._pages[: pages_for(self._start, cache.data.shape[3])]))
         pages = tuple(range(len(self._pages)))
         row = Row(self._id, self._start, tuple(self._tokens), pages, None)
         exact = self._formats.get(reference(self._form))
-        expected = exact.run(own, [row], range(WINDOW)).log_softmax(-1)
-        found = divergence(expected, torch.stack(self._logits).log_softmax(-1))
-        self._forget()
-        self._rest = (time.perf_counter() - begun) / SHARE
+        expected = exact.run(own, [row], range(WINDOW)).double().log_softmax(-1)
+        found = divergence(expected, torch.stack(self._logits).double().log_softmax(-1))
         return QualitySample(
             tokens=WINDOW,
             kl=float(found.kl.sum()),

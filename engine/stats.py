@@ -61,6 +61,21 @@ class QualitySample:
     clear: int
     clear_top1: int
 
+    @property
+    def mean_kl(self) -> float:
+        """Nats a token; 0 of none."""
+        return self.kl / self.tokens if self.tokens else 0.0
+
+    @property
+    def top1_percent(self) -> float:
+        """0 of none."""
+        return 100 * self.top1 / self.tokens if self.tokens else 0.0
+
+    @property
+    def clear_top1_percent(self) -> float | None:
+        """None where no place was clear."""
+        return 100 * self.clear_top1 / self.clear if self.clear else None
+
 
 @dataclass(frozen=True, slots=True)
 class StepStats:

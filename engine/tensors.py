@@ -11,8 +11,6 @@ from engine.quantize import Quantized
 from engine.spec import ModelSpec, read_spec
 from engine.weights import Weights
 
-PARTS = ("qkv", "out", "gate_up", "down")  # the linear layers of a layer, in the order they run in
-
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
@@ -92,17 +90,21 @@ def matrices(tensors: DecoderTensors) -> dict[str, Matrix]:
 
 def with_codes(tensors: DecoderTensors, codes: Mapping[str, Quantized]) -> DecoderTensors:
     """The decoder with 4-bit codes for each of its linear layers, by their names."""
+    names = iter(tensors.spec.linears)
     layers = tuple(
         LayerTensors(
-            layer.norms,
-            *(
-                replace(matrix, int4=codes[f"layers.{number}.{part}"])
-                for part, matrix in zip(PARTS, layer.matrices, strict=True)
-            ),
+            layer.norms, *(_coded(matrix, codes[next(names)]) for matrix in layer.matrices)
         )
-        for number, layer in enumerate(tensors.layers)
+        for layer in tensors.layers
     )
-    return replace(tensors, layers=layers, head=replace(tensors.head, int4=codes["head"]))
+    return replace(tensors, layers=layers, head=_coded(tensors.head, codes["head"]))
+
+
+def _coded(matrix: Matrix, codes: Quantized) -> Matrix:
+    """With codes where its weight is."""
+    device = matrix.weight.device
+    held = replace(codes, codes=codes.codes.to(device), scales=codes.scales.to(device))
+    return replace(matrix, int4=held)
 
 
 def read_tensors(

@@ -149,15 +149,18 @@ class Worker:
         if self._building is not None and not self._building.is_alive():
             self._building = None
             if self._failed:
-                self._send(Refusal("", self._failed))
-                self._failed = ""
-                asked = engine.knobs
-                if not engine.prepared(engine.reference(asked)):
-                    asked = replace(asked, quality="off")  # it would fail again and again
-                self._asked = asked
+                # Asked for again, it would fail again.
+                if engine.prepared(asked):
+                    told = f"quality off, fp32 cannot be had: {self._failed}"
+                    asked = replace(asked, quality="off")
+                else:
+                    told = f"weights {asked.weights}: {self._failed}"
+                    asked = engine.knobs
+                self._send(Refusal("", told))
+                self._asked, self._failed = asked, ""
         if engine.prepared(asked):
             engine.set_knobs(asked)
-            missing = engine.reference(asked)
+            missing = engine.measured_by(asked)
         else:
             served, missing = engine.knobs, asked
             engine.set_knobs(replace(asked, weights=served.weights, kernels=served.kernels))
@@ -168,8 +171,8 @@ class Worker:
     def _build(self, knobs: Knobs) -> None:
         try:
             self._engine.prepare(knobs)
-        except (EngineError, MemoryError, RuntimeError) as error:
-            self._failed = f"weights {knobs.weights}: {error}"
+        except Exception as error:  # whatever it is, the race goes on without
+            self._failed = str(error).splitlines()[0] if str(error) else type(error).__name__
 
     def _snapshot(self, steps: tuple[StepStats, ...]) -> EngineSnapshot:
         now = self._clock()

@@ -96,7 +96,7 @@ class Ledger:
         self.weights_bytes = 0
         self.paces: list[tuple[float, float]] = []
         self._samples: dict[tuple[str, str], list[QualitySample]] = {}
-        self._step_ms: dict[str, float] = {"score": 0.0, "all": 0.0}
+        self._score_ms = self._step_ms = 0.0
 
     def add_step(self, step: StepStats, time: float) -> tuple[tuple[str, str | int], ...]:
         """Books a step that ended at `time`; the (name, value) of knobs that changed with it."""
@@ -112,8 +112,8 @@ class Ledger:
         if step.quality is not None:
             form = (step.knobs.weights, step.knobs.kv_dtype)
             self._samples.setdefault(form, []).append(step.quality)
-        self._step_ms["score"] += step.ms.score
-        self._step_ms["all"] += step.ms.total
+        self._score_ms += step.ms.score
+        self._step_ms += step.ms.total
         self.prefix_queries += step.prefix_queries
         self.prefix_hits += step.prefix_hits
         before, self._last_knobs = self._last_knobs, step.knobs
@@ -191,15 +191,13 @@ class Ledger:
                     "weights": weights,
                     "kv_dtype": kv_dtype,
                     "tokens": whole.tokens,
-                    "mean_kl": whole.kl / whole.tokens,
-                    "top1_percent": 100 * whole.top1 / whole.tokens,
+                    "mean_kl": whole.mean_kl,
+                    "top1_percent": whole.top1_percent,
                     "clear_tokens": whole.clear,
-                    "clear_top1_percent": (
-                        100 * whole.clear_top1 / whole.clear if whole.clear else None
-                    ),
+                    "clear_top1_percent": whole.clear_top1_percent,
                 }
             )
-        cost = 100 * self._step_ms["score"] / self._step_ms["all"]
+        cost = 100 * self._score_ms / self._step_ms
         return {"cost_percent": cost, "formats": formats}
 
     def summary(

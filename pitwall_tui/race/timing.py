@@ -138,9 +138,9 @@ class Quality:
         return QualityView(
             form=weights if kv == "fp32" else f"{weights}, kv {kv}",
             tokens=whole.tokens,
-            kl=whole.kl / whole.tokens if whole.tokens else 0.0,
-            top1_percent=100 * whole.top1 / whole.tokens if whole.tokens else 0.0,
-            clear_top1_percent=100 * whole.clear_top1 / whole.clear if whole.clear else None,
+            kl=whole.mean_kl,
+            top1_percent=whole.top1_percent,
+            clear_top1_percent=whole.clear_top1_percent,
             cost_percent=100 * self._scoring / self._total if self._total else 0.0,
         )
 

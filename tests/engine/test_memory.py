@@ -17,6 +17,12 @@ def test_zeros_are_zeros_and_one_s_own(shape: tuple[int, ...], dtype: torch.dtyp
     assert first.untyped_storage().nbytes() == first.nbytes
 
 
+def test_memory_that_is_not_there_is_one_error() -> None:
+    for size in (2**50, 2**64):
+        with pytest.raises(MemoryError, match=str(size)):
+            zeros((size,), torch.int8)
+
+
 def test_a_system_without_huge_pages_has_zeros_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(memory.mmap, "MADV_HUGEPAGE", raising=False)
     assert int(zeros((4, 4), torch.int8).count_nonzero()) == 0

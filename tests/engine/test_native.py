@@ -9,16 +9,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from random import Random
+from threading import Event, Thread
 
 import pytest
 import torch
 from torch import Tensor
 
-from engine.config import EngineConfig, Knobs, Request, Sampling
+from engine.config import EngineConfig, EngineError, Knobs, Request, Sampling
 from engine.core import Engine
 from engine.formats import Formats
 from engine.kernels import build, native
@@ -282,7 +284,6 @@ def test_any_cut_on_other_targets_and_threads(
     hold_cuts_alike(NativeDecoder(tensors, weights, kernels_for(target, threads)), tensors, 16, 1)
 
 
-# In C, where such a mistake would be made: (file, what stands there, what is built instead).
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("vocab", [2, 15, 16, 17, 192, 1280, 32003])
 def test_tokens_are_picked_as_torch_picks_them(target: str, vocab: int) -> None:
@@ -302,6 +303,21 @@ def test_tokens_are_picked_as_torch_picks_them(target: str, vocab: int) -> None:
                 assert len(set(expected)) > 10  # noise alone decides
 
 
+def test_logits_that_are_no_numbers_pick_some_token() -> None:
+    logits = torch.randn((6, 50), generator=torch.Generator().manual_seed(0))
+    logits[0] = torch.nan
+    logits[1, ::3] = torch.nan
+    logits[2] = -torch.inf
+    logits[3, 7] = torch.inf
+    logits[4, :49] = -torch.inf
+    logits[5] = torch.inf
+    for temperature in (0.0, 0.8):
+        specs = [SampleSpec(Sampling(temperature=temperature), row) for row in range(6)]
+        found = kernels_for("native").sample(logits, specs)
+        assert all(0 <= token < 50 for token in found)
+        assert found[4] == 49
+
+
 def test_filtered_rows_are_picked_by_torch(tmp_path: Path) -> None:
     tensors = read_toy(WIDE, tmp_path)
     decoder = NativeDecoder(tensors, "fp32", kernels_for("native"))
@@ -313,6 +329,7 @@ def test_filtered_rows_are_picked_by_torch(tmp_path: Path) -> None:
     assert decoder.sample(logits, specs) == sample(logits, specs)
 
 
+# In C, where such a mistake would be made: (file, what stands there, what is built instead).
 PLANTS = {
     "one row is not fused": (
         "linear.h",
@@ -354,6 +371,34 @@ def test_the_last_bit_is_looked_at(
 
 
 # Formats
+
+
+def test_a_build_holds_up_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = WIDE.save(tmp_path / "toy")
+    formats = Formats(EngineConfig(str(folder), max_context=64), Knobs(kernels="torch"))
+    begun, go_on = Event(), Event()
+
+    def wait(knobs: Knobs, tensors: object) -> None:
+        begun.set()
+        go_on.wait(60)
+        raise EngineError("never built")
+
+    monkeypatch.setattr(formats, "_build", wait)
+    asked = Knobs(kernels="torch", weights="int8")
+
+    def build() -> None:
+        with suppress(EngineError):
+            formats.prepare(asked)
+
+    builder = Thread(target=build)
+    builder.start()
+    try:
+        assert begun.wait(60)
+        assert formats.get(Knobs(kernels="torch")) is not None  # would wait for as long
+        assert not formats.ready(asked)
+    finally:
+        go_on.set()
+        builder.join()
 
 
 def test_each_format_is_built_once_and_counted(tmp_path: Path) -> None:

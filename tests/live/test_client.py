@@ -21,14 +21,14 @@ PATIENCE = 120.0
 
 
 def until(client: EngineClient, done: Callable[[Answer], bool]) -> list[Answer]:
-    """All answers up to the first that is `done`."""
+    """All answers up to the first that is `done`, and those that came together with it."""
     answers: list[Answer] = []
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        for answer in client.pull(timeout=0.2):
-            answers.append(answer)
-            if done(answer):
-                return answers
+        new = client.pull(timeout=0.2)
+        answers += new
+        if any(map(done, new)):
+            return answers
     raise AssertionError(f"nothing came of it: {answers[-3:]}")
 
 
