@@ -16,14 +16,16 @@ from pitwall_tui.paths import asset
 from pitwall_tui.race.events import FeedEnded, RedFlag, Refused
 from pitwall_tui.race.state import RaceState
 
-LAPS = 12
-KV_MEMORY_MIB = 38
+LAPS = 24
+KV_MEMORY_MIB = 72
 # (lap of the leader, knobs from then on)
 TURNS = (
-    (4, Knobs(prefix_cache="off")),
-    (6, Knobs(batching="static")),
-    (8, Knobs(paging="contiguous")),
-    (10, Knobs()),
+    (5, Knobs(prefix_cache="off")),
+    (8, Knobs(batching="static")),
+    (11, Knobs(paging="contiguous")),
+    (14, Knobs()),
+    (16, Knobs(weights="int8")),
+    (20, Knobs(weights="int4", kv_dtype="int8")),
 )
 POLL_SECONDS = 0.1
 
