@@ -20,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from engine.config import EngineError
 from engine.training.distill import distill
 from engine.training.junior import RECIPE, DistillSettings
 from engine.training.junior_card import row_table
@@ -148,4 +149,7 @@ def one(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except EngineError as error:
+        sys.exit(f"distill_sweep: {error}")

@@ -22,8 +22,8 @@ tags: [llama, racing, simulation, speculative-decoding]
 
 # Pitwall junior: {how}
 
-A draft model of {parameters:,} parameters in {layers} of Llama's layers. It guesses what
-Pitwall's `{teacher}` will write next in a motor race; the teacher checks the guesses.
+A draft model of the Llama architecture, {parameters:,} parameters. It guesses what Pitwall's
+`{teacher}` will write next in a motor race; the `{teacher}` checks the guesses.
 
 | | |
 |---|---|
@@ -41,11 +41,11 @@ Pitwall's `{teacher}` will write next in a motor race; the teacher checks the gu
 ```
 
 The loss is alpha T² KL(teacher || student) + (1 - alpha) cross-entropy on the tokens, both
-distributions at temperature T = {temperature:g}, alpha = {alpha:g}. {tokens:,} tokens
-({trained_tokens:,} of them in the loss) of races {data}, in {steps:,} steps, seed {seed}:
-{seconds:.0f} s on {device}, {tokens_per_second:,} tokens/s, torch {torch}.{drafts} The
-two tokens after each decimal point weigh {noise_weight:g} in the cross-entropy, and like every
-other in the divergence.
+distributions at temperature T = {temperature:g}, alpha = {alpha:g}. The two tokens after each
+decimal point weigh {noise_weight:g} in the cross-entropy, and like every other in the divergence.
+
+{tokens:,} tokens ({trained_tokens:,} of them in the loss) of races {data}, in {steps:,} steps,
+seed {seed}: {seconds:.0f} s on {device}, {tokens_per_second:,} tokens/s, torch {torch}.{drafts}
 
 ## Measured on held-out races
 
