@@ -34,6 +34,8 @@ class Stream(IntEnum):
     NGRAM = 2
     NGRAM_TUNING = 3
     HELD_OUT = 4
+    WRITTEN = 5  # prompts that a teacher writes on from
+    DRAFTS = 6  # and a student
 
 
 def document_seed(seed: int, stream: Stream, index: int) -> int:

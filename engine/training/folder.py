@@ -1,6 +1,10 @@
 """A Hugging Face model folder: written in bf16, whole or in shards; shards joined."""
 
 import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -10,9 +14,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from engine.config import EngineError, ModelError
-from engine.training.model import Llama
+from engine.spec import read_spec
+from engine.training.model import Attend, Llama, attend_singly
 from engine.training.settings import Shape
 from engine.training.tokenizer import BEGIN, END, save_tokenizer, token_id
+from engine.weights import Weights
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -27,6 +33,70 @@ def check_writable(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise EngineError(f"cannot write to folder {folder}: {error.strerror}") from error
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A folder to write a model into; its files take the places of `folder`'s at the end.
+
+    Until every file is written the old model stays whole; raises EngineError where the disk
+    refuses.
+    """
+    check_writable(folder)
+    part = folder / ".part"
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        yield part
+        new = {path.name for path in part.iterdir()}
+        for name in sorted(new):
+            os.replace(part / name, folder / name)
+        for old in [*folder.glob("model*.safetensors"), folder / INDEX]:
+            if old.name not in new:
+                old.unlink(missing_ok=True)
+    except OSError as error:
+        raise EngineError(f"cannot write the model to {folder}: {error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """The folder's tokenizer.json; raises ModelError."""
+    try:
+        return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:  # the library raises nothing narrower
+        raise ModelError(f"model {str(folder)!r}: cannot read tokenizer.json: {error}") from error
+
+
+def load_model(folder: Path, attend: Attend = attend_singly) -> Llama:
+    """A folder's model in fp32 on the CPU; raises ModelError for what cannot be trained here."""
+    spec = read_spec(folder)
+    if spec.architecture != "LlamaForCausalLM" or not spec.tied or spec.rotary.kind != "default":
+        raise ModelError(
+            f"model {str(folder)!r}: only Llama with tied embeddings and plain rotary positions "
+            "can be trained or taught from"
+        )
+    shape = Shape(
+        vocab=spec.vocab_size,
+        hidden=spec.hidden,
+        ffn=spec.ffn,
+        layers=spec.layers,
+        heads=spec.heads,
+        kv_heads=spec.kv_heads,
+        head_size=spec.head_size,
+        context=spec.max_context,
+        rope_theta=spec.rotary.theta,
+        norm_eps=spec.norm_eps,
+    )
+    model = Llama(shape, attend)
+    weights = Weights(folder, torch.float32, torch.device("cpu"))
+    state = {
+        name: weights.take(f"model.{name}", *tensor.shape)
+        for name, tensor in model.state_dict().items()
+    }
+    weights.done(spec)
+    model.load_state_dict(state)
+    return model
 
 
 def llama_config(shape: Shape, begin: int, end: int) -> dict[str, object]:

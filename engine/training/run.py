@@ -15,14 +15,14 @@ from engine.config import EngineError
 from engine.training.card import FACTS, write_card
 from engine.training.data import Encoded, Source, Stream, document_seed
 from engine.training.evaluate import held_out_loss
-from engine.training.folder import check_writable, save_model, write_json
+from engine.training.folder import check_writable, replacing, save_model, write_json
 from engine.training.model import Llama, choose_attention
 from engine.training.ngram import Baseline, baseline
 from engine.training.settings import Documents, TrainSettings
 from engine.training.tokenizer import END, token_id, train_tokenizer
 from engine.training.trainer import Say, fit
 
-_HELD_OUT_EVERY = 5  # documents: the cars of a race have much in common
+HELD_OUT_EVERY = 5  # documents: the cars of a race have much in common
 
 
 def choose_device(name: str) -> torch.device:
@@ -72,7 +72,7 @@ def train(documents: Documents, settings: TrainSettings, say: Say) -> dict[str, 
         row_length=recipe.row_length,
         pad=token_id(tokenizer, END),
     )
-    held_out = source.at_least(Stream.HELD_OUT, recipe.held_out_tokens, _HELD_OUT_EVERY)
+    held_out = source.at_least(Stream.HELD_OUT, recipe.held_out_tokens, HELD_OUT_EVERY)
 
     attend, attention = choose_attention(device)
     model = Llama(recipe.shape, attend)
@@ -83,11 +83,9 @@ def train(documents: Documents, settings: TrainSettings, say: Say) -> dict[str, 
 
     with _beside(source, held_out, settings) as ngrams:
         progress = fit(model, source, settings, say)
-        with torch.no_grad():
-            # From here on the model is the one that is shipped.
-            for parameter in model.parameters():
-                parameter.copy_(parameter.bfloat16())
-        save_model(model, tokenizer, settings.out, settings.shard_mib)
+        round_weights(model)
+        with replacing(settings.out) as part:
+            save_model(model, tokenizer, part, settings.shard_mib)
         say(f"saved to {settings.out}")
         newline = tokenizer.encode("\n", add_special_tokens=False).ids[0]
         measured = held_out_loss(model, held_out, recipe.row_length, newline, source.pad)
@@ -126,6 +124,13 @@ def train(documents: Documents, settings: TrainSettings, say: Say) -> dict[str, 
         raise EngineError(f"cannot write the model card to {settings.out}: {error}") from error
     say(f"done in {time.perf_counter() - began:.0f} s")
     return facts
+
+
+def round_weights(model: Llama) -> None:
+    """From here on the model is the one that is shipped, in bf16."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.bfloat16())
 
 
 def device_name(device: torch.device) -> str:

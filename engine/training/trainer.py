@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,15 @@ from engine.training.optimizer import Optimizers
 from engine.training.settings import Recipe, TrainSettings
 from engine.training.tokenizer import token_id
 
-_IGNORED = -100
+IGNORED = -100
 _SAY_EVERY = 5.0  # seconds
 
 Say = Callable[[str], None]
 Clock = Callable[[], float]
+# (source, workers, first chunk) -> a context that gives a function of one chunk after the other.
+Reader = Callable[[Source, int, int], AbstractContextManager[Callable[[], Rows]]]
+# (model, tokens, positions, labels, weights, bounds) of a batch -> a mean per labelled token.
+LossOf = Callable[[nn.Module, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +50,8 @@ class Batch:
     @classmethod
     def of(cls, rows: Rows, device: torch.device, noise: "Noise | None" = None) -> "Batch":
         tokens = rows.tokens.astype(np.int64)
-        labels = np.full_like(tokens, _IGNORED)
-        labels[:, :-1] = np.where(rows.trained[:, 1:], tokens[:, 1:], _IGNORED)
+        labels = np.full_like(tokens, IGNORED)
+        labels[:, :-1] = np.where(rows.trained[:, 1:], tokens[:, 1:], IGNORED)
         starts = np.flatnonzero(rows.positions == 0)
         # Rounded up with empty documents at the end: one shape for compiled code, nearly always.
         step = 16 * len(rows)
@@ -106,9 +111,17 @@ def batch_loss(
     """Weighted mean nats per labelled token."""
     with autocast(tokens.device):
         logits = model(tokens, positions, bounds).flatten(0, 1).float()
-    nats = F.cross_entropy(logits, labels.flatten(), ignore_index=_IGNORED, reduction="none")
-    counted = weights.flatten() * (labels.flatten() != _IGNORED)
+    nats = F.cross_entropy(logits, labels.flatten(), ignore_index=IGNORED, reduction="none")
+    counted = weights.flatten() * (labels.flatten() != IGNORED)
     return (nats * counted).sum() / counted.sum()
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What a run minimizes, and what its checkpoints remember of that."""
+
+    loss: LossOf = batch_loss
+    identity: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +159,11 @@ class Checkpoint:
     identity: dict[str, Any]
 
     @classmethod
-    def of(cls, folder: Path, settings: TrainSettings, tokenizer: str) -> "Checkpoint":
+    def of(
+        cls, folder: Path, settings: TrainSettings, tokenizer: str, objective: Objective
+    ) -> "Checkpoint":
         identity = {
+            **objective.identity,
             "recipe": asdict(settings.recipe),
             "seed": settings.seed,
             "budget": [settings.token_budget, settings.minutes],
@@ -195,28 +211,33 @@ def fit(
     settings: TrainSettings,
     say: Say,
     clock: Clock = time.perf_counter,
+    objective: Objective | None = None,
+    reader: Reader = chunk_reader,
 ) -> Progress:
-    """Trains `model`, on its device, until the budget is spent."""
+    """Trains `model`, on its device, until the budget is spent; cross-entropy by default."""
+    objective = objective or Objective()
     recipe = settings.recipe
     device = model.embed_tokens.weight.device
     optimizers = Optimizers(model, recipe)
     progress = Progress()
     checkpoint = None
     if settings.checkpoint is not None:
-        checkpoint = Checkpoint.of(settings.checkpoint, settings, source.tokenizer)
+        checkpoint = Checkpoint.of(settings.checkpoint, settings, source.tokenizer, objective)
         progress = checkpoint.load(model, optimizers, device)
         if progress.step:
             say(f"taken up at step {progress.step}, {progress.tokens:,} tokens")
     mark = token_id(Tokenizer.from_str(source.tokenizer), recipe.noise_mark)
     noise = Noise(mark, recipe.noise_tokens, recipe.noise_weight)
     compiled = settings.compile and device.type == "cuda"
-    loss_of = torch.compile(batch_loss) if compiled else batch_loss
+    if compiled:
+        torch.compiler.reset()  # a run that came before counts as a recompilation
+    loss_of = torch.compile(objective.loss) if compiled else objective.loss
     model.train()
     began = clock() - progress.seconds
     said = Said(progress, device)
     saved_at = progress.seconds
 
-    with chunk_reader(source, settings.workers, progress.position.chunk) as read:
+    with reader(source, settings.workers, progress.position.chunk) as read:
         supply = batches(read, progress.position, recipe.rows_per_step)
         while (spent := progress.spent(settings)) < 1.0:
             rows, position = next(supply)

@@ -45,6 +45,10 @@ def _parser() -> argparse.ArgumentParser:
     from pitwall_tui.cli.train import add_arguments
 
     add_arguments(train)
+    distill = commands.add_parser("distill", help="train a small draft model on a teacher")
+    from pitwall_tui.cli.distill import add_arguments as add_distill_arguments
+
+    add_distill_arguments(distill)
     quantize = commands.add_parser("quantize", help="compare weight formats; make calibrated int4")
     from pitwall_tui.cli.quantize import add_arguments as add_quantize_arguments
 
@@ -104,6 +108,8 @@ def _run(args: argparse.Namespace) -> int:
             from pitwall_tui.cli.bench import run
         case "train":
             from pitwall_tui.cli.train import run
+        case "distill":
+            from pitwall_tui.cli.distill import run
         case "quantize":
             from pitwall_tui.cli.quantize import run
         case _:

@@ -1,0 +1,213 @@
+"""The whole of `pitwall distill`: a small student learns a teacher's distributions."""
+
+import os
+import time
+from dataclasses import asdict, replace
+from itertools import accumulate
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+
+from engine.config import EngineError
+from engine.training.acceptance import TEMPERATURE, measure
+from engine.training.card import FACTS
+from engine.training.data import Encoded, Rows, Source, Stream, chunk_reader
+from engine.training.evaluate import HeldOut, held_out_loss
+from engine.training.folder import (
+    check_writable,
+    load_model,
+    read_tokenizer,
+    replacing,
+    save_model,
+    write_json,
+)
+from engine.training.junior import DistillSettings, junior_shape
+from engine.training.junior_card import render_card
+from engine.training.model import Attend, Llama, choose_attention
+from engine.training.objective import distillation, weights_digest
+from engine.training.run import HELD_OUT_EVERY, choose_device, device_name, round_weights
+from engine.training.settings import Documents
+from engine.training.tokenizer import END, token_id
+from engine.training.trainer import Progress, Reader, Say, fit
+from engine.training.writing import Writing, kept, repeating
+
+_DRAFTS_RATE = 0.1  # of the learning rates, in the pass on the student's own drafts
+
+
+def first(documents: list[Encoded], body_tokens: int) -> list[Encoded]:
+    """The first documents, with this many body tokens or just more."""
+    ends = accumulate(len(body) for _, body in documents)
+    return documents[: 1 + sum(end < body_tokens for end in ends)]
+
+
+def make_student(
+    settings: DistillSettings, teacher: Llama, tokenizer: Tokenizer, attend: Attend
+) -> Llama:
+    """A new student, or the folder's; raises EngineError where it has another vocabulary."""
+    if settings.student is None:
+        student = Llama(junior_shape(teacher.shape, settings.layers, settings.hidden), attend)
+        student.initialize(settings.seed)
+        return student
+    student = load_model(settings.student, attend)
+    other = read_tokenizer(settings.student)
+    if student.shape.vocab != teacher.shape.vocab or other.get_vocab() != tokenizer.get_vocab():
+        raise EngineError(
+            f"student {str(settings.student)!r} and teacher {str(settings.teacher)!r} have "
+            "different vocabularies: the student must be made with the teacher's tokenizer"
+        )
+    return student
+
+
+def distill(documents: Documents, settings: DistillSettings, say: Say) -> dict[str, Any]:
+    """Trains the student, saves it to `settings.out`, returns what was done and measured.
+
+    Raises EngineError for bad options or folders, or a diverged loss.
+    """
+    device = choose_device(settings.device)
+    attend, attention = choose_attention(device)
+    teacher = load_model(settings.teacher, attend)
+    tokenizer = read_tokenizer(settings.teacher)
+    student = make_student(settings, teacher, tokenizer, attend)
+    check_writable(settings.out)
+    if settings.checkpoint is not None:
+        check_writable(settings.checkpoint)
+    torch.set_float32_matmul_precision("high")
+    if device.type == "cpu":
+        spare = (os.cpu_count() or 1) - settings.workers
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), spare)))
+    began = time.perf_counter()
+    run = settings.training(student.shape)
+    recipe = run.recipe
+    source = Source(
+        documents=documents,
+        tokenizer=tokenizer.to_str(),
+        seed=settings.seed,
+        races=recipe.races_per_chunk,
+        row_length=recipe.row_length,
+        pad=token_id(tokenizer, END),
+    )
+    digest, started = weights_digest(teacher), weights_digest(student)
+    teacher.to(device).eval().requires_grad_(False)
+    student.to(device)
+    parameters = sum(p.numel() for p in student.parameters())
+    say(
+        f"{student.shape.layers} x {student.shape.hidden}: {parameters:,} parameters, "
+        f"temperature {settings.temperature:g}, alpha {settings.alpha:g}, "
+        f"on {device_name(device)}, {attention} attention"
+    )
+    aim = distillation(teacher, digest, settings.temperature, settings.alpha)
+    if settings.student is not None:
+        aim.identity["student"] = started
+    reader: Reader = chunk_reader
+    if settings.data == "teacher":
+        writing = Writing(Stream.WRITTEN, settings.written_tokens, TEMPERATURE)
+        name = writing.name(digest, settings.seed)
+        aim.identity["data"] = name
+        rows = kept(
+            settings.checkpoint,
+            name,
+            lambda: writing.rows(settings.teacher, source, device.type, say),
+        )
+        reader = repeating(rows, settings.seed)
+    progress = fit(student, source, run, say, objective=aim, reader=reader)
+    round_weights(student)
+    drafted = None
+    if settings.drafts:
+        drafted = drafts_pass(student, teacher, tokenizer, source, settings, say)
+        round_weights(student)
+
+    held_out = first(
+        source.at_least(Stream.HELD_OUT, recipe.held_out_tokens, HELD_OUT_EVERY),
+        recipe.held_out_tokens,
+    )
+    newline = tokenizer.encode("\n", add_special_tokens=False).ids[0]
+    losses = [
+        held_out_loss(model, held_out, recipe.row_length, newline, source.pad)
+        for model in (student, teacher)
+    ]
+    acceptance = measure(student, teacher, held_out, recipe.row_length, source.pad)
+    say(
+        f"held out: {losses[0].nats_per_token:.4f} nats per token (teacher "
+        f"{losses[1].nats_per_token:.4f}), top-1 agreement {acceptance.top1_agreement:.4f}, "
+        f"1 - TV {acceptance.overlap:.4f}, accepted {acceptance.coupled:.4f}"
+    )
+    facts: dict[str, Any] = {
+        "schema": 1,
+        "command": settings.command,
+        "teacher": {"name": settings.teacher.name, "sha256": digest, **_loss(losses[1])},
+        "seed": settings.seed,
+        "temperature": settings.temperature,
+        "alpha": settings.alpha,
+        "parameters": parameters,
+        "shape": asdict(student.shape),
+        "noise_weight": recipe.noise_weight,
+        "steps": progress.step,
+        "tokens": progress.tokens,
+        "trained_tokens": progress.trained,
+        "seconds": round(progress.seconds, 1),
+        "tokens_per_second": round(progress.tokens / progress.seconds),
+        "device": device_name(device),
+        "attention": attention,
+        "torch": torch.__version__,
+        "data": settings.data,
+        "written_tokens": settings.written_tokens if settings.data == "teacher" else 0,
+        "drafts": None if drafted is None else {"tokens": drafted.tokens, "steps": drafted.step},
+        "held_out": {"documents": len(held_out), **_loss(losses[0])},
+        "acceptance": asdict(acceptance),
+    }
+    with replacing(settings.out) as part:
+        save_model(student, tokenizer, part, None)
+        write_json(part / FACTS, facts)
+        (part / "README.md").write_text(render_card(facts), encoding="utf-8")
+    say(f"saved to {settings.out}; done in {time.perf_counter() - began:.0f} s")
+    return facts
+
+
+def drafts_pass(
+    student: Llama,
+    teacher: Llama,
+    tokenizer: Tokenizer,
+    source: Source,
+    settings: DistillSettings,
+    say: Say,
+) -> Progress:
+    """The student writes, and learns what the teacher would have: once through, at low rates.
+
+    Only the divergence counts here: its own tokens are nothing to imitate.
+    """
+    device = student.embed_tokens.weight.device
+    writing = Writing(Stream.DRAFTS, settings.drafts, TEMPERATURE)
+    writer = weights_digest(student)
+
+    def write() -> Rows:
+        with TemporaryDirectory() as scratch:
+            save_model(student, tokenizer, Path(scratch), None)
+            return writing.rows(Path(scratch), source, device.type, say)
+
+    rows = kept(settings.checkpoint, writing.name(writer, settings.seed), write)
+    run = settings.training(student.shape)
+    recipe = replace(
+        run.recipe,
+        rows_per_step=min(4, len(rows)),
+        warmup_steps=5,
+        warmdown=1.0,
+        muon_rate=run.recipe.muon_rate * _DRAFTS_RATE,
+        adam_rate=run.recipe.adam_rate * _DRAFTS_RATE,
+    )
+    run = replace(
+        run,
+        recipe=recipe,
+        tokens=rows.tokens.size,
+        minutes=None,
+        checkpoint=None if settings.checkpoint is None else settings.checkpoint / "drafts",
+    )
+    aim = distillation(teacher, writer, settings.temperature, alpha=1.0)
+    return fit(student, source, run, say, objective=aim, reader=repeating(rows, settings.seed))
+
+
+def _loss(measured: HeldOut) -> dict[str, float]:
+    extra = {"bits_per_line": measured.bits_per_line, "perplexity": measured.perplexity}
+    return asdict(measured) | extra

@@ -1,0 +1,172 @@
+"""The model card of a distilled draft model, from the run's facts and the sweep's rows.
+
+`python -m engine.training.junior_card FOLDER [--sweep FILE]` writes it again, with the tables.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.config import EngineError
+from engine.training.card import FACTS
+
+_CARD = """\
+---
+license: mit
+library_name: transformers
+pipeline_tag: text-generation
+tags: [llama, racing, simulation, speculative-decoding]
+---
+
+# Pitwall junior: {how}
+
+A draft model of the Llama architecture, {parameters:,} parameters. It guesses what Pitwall's
+`{teacher}` will write next in a motor race; the `{teacher}` checks the guesses.
+
+| | |
+|---|---|
+| hidden size, layers | {hidden}, {layers} |
+| heads, key/value heads, head size | {heads}, {kv_heads}, {head_size} |
+| feed-forward size | {ffn} |
+| vocabulary, tokenizer | {vocab}, the teacher's |
+| longest context | {context} tokens |
+| stored as | bf16 safetensors |
+
+## Training
+
+```
+{command}
+```
+
+The loss is alpha T² KL(teacher || student) + (1 - alpha) cross-entropy on the tokens, both
+distributions at temperature T = {temperature:g}, alpha = {alpha:g}. The two tokens after each
+decimal point weigh {noise_weight:g} in the cross-entropy, and like every other in the divergence.
+
+{tokens:,} tokens ({trained_tokens:,} of them in the loss) of races {data}, in {steps:,} steps,
+seed {seed}: {seconds:.0f} s on {device}, {tokens_per_second:,} tokens/s, torch {torch}.{drafts}
+
+## Measured on held-out races
+
+{places:,} body tokens of {documents:,} documents from simulator seeds that nothing was trained
+on, the text as the simulator wrote it; the weights as they are stored, in fp32.
+
+| | student | teacher |
+|---|---|---|
+| nats per token | {nats:.4f} | {teacher_nats:.4f} |
+| the right token is the likeliest | {accuracy:.1%} | {teacher_accuracy:.1%} |
+
+| agreement with the teacher | |
+|---|---|
+| same likeliest token (greedy acceptance) | {top1_agreement:.1%} |
+| 1 - TV at sampling temperature 0.8 (rejection sampling's acceptance) | {overlap:.1%} |
+| same token with the same noise at 0.8 (coupled acceptance, {draws} draws) | {coupled:.1%} |
+| drafts accepted of 5, from every place: greedy; coupled | {greedy_run:.2f}; {coupled_run:.2f} |
+| tokens a round of 5 drafts: greedy; coupled | {greedy_tokens_per_round:.2f}; \
+{coupled_tokens_per_round:.2f} |
+{sweep}
+## Use
+
+As the draft model of Pitwall's engine, beside the teacher that it was made for. On its own it
+writes worse races than its teacher.
+
+License: MIT.
+"""
+
+_SIMULATOR_DATA = "from Pitwall's simulator, made while training ran and new to the teacher too"
+_TEACHER_DATA = "that the teacher wrote at temperature 0.8, {:,} tokens read again and again"
+_DRAFTS = (
+    " Then one pass over {:,} tokens with races that the student wrote itself, for the"
+    " divergence alone."
+)
+
+_SWEEP = """
+## Temperature, alpha and size
+
+Every row of a table had the same documents and as many tokens, {tokens:,}, on {device}.
+
+{table}
+"""
+
+
+def row_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown of the sweep's rows."""
+    lines = [
+        "| size | parameters | T | alpha | nats | top-1 | 1 - TV at 0.8 | coupled at 0.8 "
+        "| tokens a round, coupled | greedy |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        shape, found = row["shape"], row["acceptance"]
+        heat = f"{row['temperature']:g}" if row["alpha"] else "-"
+        lines.append(
+            f"| {shape['layers']} x {shape['hidden']} | {row['parameters']:,} | {heat} "
+            f"| {row['alpha']:g} | {row['held_out']['nats_per_token']:.4f} "
+            f"| {found['top1_agreement']:.4f} | {found['overlap']:.4f} | {found['coupled']:.4f} "
+            f"| {found['coupled_tokens_per_round']:.3f} "
+            f"| {found['greedy_tokens_per_round']:.3f} |"
+        )
+    return "\n".join(lines)
+
+
+def render_card(facts: dict[str, Any], rows: Sequence[dict[str, Any]] = ()) -> str:
+    """README.md's text."""
+    sweep = ""
+    if rows:
+        sweep = _SWEEP.format(
+            tokens=rows[0]["tokens"], device=rows[0]["device"], table=row_table(rows)
+        )
+    teacher, held_out = facts["teacher"], facts["held_out"]
+    return _CARD.format(
+        **facts["shape"],
+        **facts["acceptance"],
+        **{
+            name: facts[name]
+            for name in (
+                *("parameters", "command", "tokens", "trained_tokens", "steps", "seed", "device"),
+                *("temperature", "alpha", "seconds", "tokens_per_second", "torch", "noise_weight"),
+            )
+        },
+        data=_TEACHER_DATA.format(facts["written_tokens"])
+        if facts["data"] == "teacher"
+        else _SIMULATOR_DATA,
+        drafts=_DRAFTS.format(facts["drafts"]["tokens"]) if facts["drafts"] else "",
+        how="distilled" if facts["alpha"] else "hard labels only",
+        teacher=teacher["name"],
+        documents=held_out["documents"],
+        nats=held_out["nats_per_token"],
+        accuracy=held_out["accuracy"],
+        teacher_nats=teacher["nats_per_token"],
+        teacher_accuracy=teacher["accuracy"],
+        sweep=sweep,
+    )
+
+
+def write_card(folder: Path, sweep: Path | None = None) -> None:
+    """Writes README.md into a folder that `distill` has made; `sweep` holds {"rows": [...]}."""
+    path = folder / FACTS
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if sweep is not None:
+            path = sweep
+        rows = [] if sweep is None else json.loads(path.read_text(encoding="utf-8"))["rows"]
+        text = render_card(facts, rows)
+    except (OSError, ValueError, KeyError) as error:
+        raise EngineError(f"cannot make a model card from {path}: {error}") from error
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write a draft model's card again.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--sweep", type=Path, help="JSON of the temperature sweep")
+    args = parser.parse_args()
+    try:
+        write_card(args.folder, args.sweep)
+    except EngineError as error:
+        parser.exit(2, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()
