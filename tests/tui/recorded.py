@@ -16,8 +16,9 @@ Until = Callable[[FeedEvent, RaceState], bool]
 UNTIL: dict[str, Until] = {
     # The second light is on, the third is coming.
     "loading": lambda event, state: isinstance(event, Loading) and event.index == 2,
-    # Pages are short: some cars are in the pits, admission is held back.
-    "racing": lambda event, state: state.view(0.0).leader_lap == 10,
+    # Pages are short, and what int8 weights lose has been scored.
+    "racing": lambda event, state: (found := state.view(0.0).quality) is not None
+    and found.tokens > 0,
     "finished": lambda event, state: state.over,
 }
 
