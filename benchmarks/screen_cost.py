@@ -1,6 +1,6 @@
 """What does watching cost? The same race headless and on a screen, in turn.
 
-    python -m benchmarks.screen_cost [--laps 10] [--repeats 3] [--size 160x45]
+    python -m benchmarks.screen_cost [--laps 30] [--repeats 3] [--size 160x45]
 
 The screen runs in a real pseudo-terminal, whose output is read and counted. Prints medians: the
 engine's tokens/s both ways, the UI process's share of one core, bytes to the terminal, the time
@@ -111,7 +111,7 @@ def _seconds(pid: int) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--laps", default="10")
+    parser.add_argument("--laps", default="30")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--size", default="160x45")
     args = parser.parse_args()
