@@ -17,8 +17,9 @@ UNTIL: dict[str, Until] = {
     # The second light is on, the third is coming.
     "loading": lambda event, state: isinstance(event, Loading) and event.index == 2,
     # Pages are short, and what int8 weights lose has been scored.
-    "racing": lambda event, state: (found := state.view(0.0).quality) is not None
-    and found.tokens > 0,
+    "racing": lambda event, state: (
+        (found := state.view(0.0).quality) is not None and found.tokens > 0
+    ),
     "finished": lambda event, state: state.over,
 }
 
