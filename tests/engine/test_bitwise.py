@@ -18,7 +18,10 @@ from torch import Tensor
 from engine import kvcache, runner
 from engine.config import EngineConfig, Knobs, Request, Sampling
 from engine.core import Engine
+from engine.decoder import Decoder
+from engine.kernels.native import NativeDecoder
 from engine.linear import PackedLinear
+from engine.model import TorchDecoder
 from engine.plan import Row
 from engine.sampling import SampleSpec, sample
 from engine.tensors import Matrix
@@ -43,14 +46,15 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     """Logits of every token sampled, by (seed of its request, position)."""
     found: Seen = {}
 
-    def note(logits: Tensor, specs: list[SampleSpec]) -> list[int]:
+    def note(decoder: Decoder, logits: Tensor, specs: list[SampleSpec]) -> list[int]:
         for row, spec in zip(logits, specs, strict=True):
             place = spec.sampling.seed, spec.position
             assert place not in found or torch.equal(found[place], row)
             found[place] = row.clone()
         return sample(logits, specs)
 
-    monkeypatch.setattr(runner, "sample", note)
+    for decoder in (TorchDecoder, NativeDecoder):
+        monkeypatch.setattr(decoder, "sample", note)
     return found
 
 

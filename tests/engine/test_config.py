@@ -50,6 +50,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "weights": "fp32",
         "kv_dtype": "fp32",
         "kernels": "native",
+        "quality": "on",
     }
     assert {knob.name: knob.default for knob in KNOBS} == Knobs().as_dict()
     assert all(knob.help for knob in KNOBS)
