@@ -21,6 +21,7 @@ from engine.messages import (
     Pull,
     Ready,
     Reset,
+    SetDraft,
     SetKnobs,
     Snapshot,
     Study,
@@ -82,6 +83,10 @@ class EngineClient:
 
     def set_knobs(self, knobs: Knobs) -> None:
         self._send(SetKnobs(knobs))
+
+    def set_draft(self, folder: str) -> None:
+        """Have the model in this folder draft; a Refusal comes where it cannot."""
+        self._send(SetDraft(folder))
 
     def pause(self, paused: bool) -> None:
         self._send(Pause(paused))

@@ -27,26 +27,31 @@ class KnobError(EngineError):
 
 @dataclass(frozen=True, slots=True)
 class Knob:
-    """What a knob may be set to: one of `values`, or whole numbers from `low` up."""
+    """What a knob may be set to: one of `values`, or where there is a `low`, whole numbers from
+    there up, to `high` where there is one."""
 
     name: str
     default: str | int
     values: tuple[str, ...] = ()
-    low: int = 0
+    low: int | None = None
+    high: int | None = None
     help: str = ""
 
     def parse(self, text: str) -> str | int:
         """The value that `text` names; raises KnobError."""
-        if self.values:
-            if text in self.values:
-                return text
+        if text in self.values:
+            return text
+        if self.low is None:
             raise KnobError(f"knob {self.name}: {text!r} is not one of {', '.join(self.values)}")
         try:
             number = int(text)
         except ValueError:
-            raise KnobError(f"knob {self.name}: {text!r} is not a whole number") from None
+            others = "".join(f", nor {value}" for value in self.values)
+            raise KnobError(f"knob {self.name}: {text!r} is not a whole number{others}") from None
         if number < self.low:
             raise KnobError(f"knob {self.name}: {number} is too small, from {self.low} up")
+        if self.high is not None and number > self.high:
+            raise KnobError(f"knob {self.name}: {number} is too large, up to {self.high}")
         return number
 
 
@@ -60,10 +65,12 @@ KNOBS: tuple[Knob, ...] = (
     Knob("prefill_chunk", 256, low=0, help="prefill tokens a step, 0 for whole prompts"),
     Knob("weights", "fp32", ("fp32", "bf16", "int8", "int4"), help="how weights are held"),
     Knob("kv_dtype", "fp32", ("fp32", "int8"), help="how keys and values are held"),
+    Knob("speculation", "off", ("off", "junior", "ngram"), help="who drafts for the chief"),
+    Knob("draft_length", 4, ("auto",), low=1, high=16, help="tokens drafted at a time"),
+    Knob("acceptance", "equal", ("equal", "ratio"), help="when a draft is kept"),
     Knob("kernels", "native", ("native", "torch"), help="our own kernels, or torch's"),
     Knob("quality", "on", ("on", "off"), help="score a sample of the steps with fp32 too"),
 )
-PLANNED = ("speculation", "draft_length")
 _BY_NAME = {knob.name: knob for knob in KNOBS}
 
 
@@ -83,6 +90,9 @@ class Knobs:
     prefill_chunk: int = 256
     weights: str = "fp32"
     kv_dtype: str = "fp32"
+    speculation: str = "off"
+    draft_length: int | str = 4
+    acceptance: str = "equal"
     kernels: str = "native"
     quality: str = "on"
 
@@ -95,8 +105,6 @@ class Knobs:
 
     def with_value(self, name: str, text: str) -> "Knobs":
         """A copy with one knob set from text; raises KnobError naming knob and value."""
-        if name in PLANNED:
-            raise KnobError(f"knob {name} is not built yet; there are {', '.join(_BY_NAME)}")
         if name not in _BY_NAME:
             raise KnobError(f"no knob is called {name!r}; there are {', '.join(_BY_NAME)}")
         changed: dict[str, Any] = {name: _BY_NAME[name].parse(text)}
@@ -201,7 +209,8 @@ class Request:
 class EngineConfig:
     """What is fixed from load to close.
 
-    `threads` 0 leaves torch's own choice. `dtype` is that of arithmetic and KV cache; float64
+    `draft` is the folder of a draft model, for speculation=junior; its share of every page is set
+    aside from the start. `threads` 0 leaves torch's own choice. `dtype` is that of arithmetic and KV cache; float64
     exists for exact tests.
     """
 
@@ -215,8 +224,6 @@ class EngineConfig:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        if self.draft is not None:
-            raise EngineError(f"draft model {self.draft!r}: speculation is not built yet")
         if self.page_size < 1:
             raise EngineError(f"page_size {self.page_size} is not 1 or more")
         if self.max_context < 2:

@@ -25,6 +25,13 @@ class SetKnobs:
 
 
 @dataclass(frozen=True, slots=True)
+class SetDraft:
+    """Take the model in this folder as the draft model, from a step boundary on."""
+
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     paused: bool
 
@@ -54,7 +61,7 @@ class Close:
     """End the process."""
 
 
-Command = Submit | Reset | SetKnobs | Pause | Pace | Pull | Study | Close
+Command = Submit | Reset | SetKnobs | SetDraft | Pause | Pace | Pull | Study | Close
 
 PHASES = ("torch", "weights", "kv memory", "warm-up")
 

@@ -33,17 +33,43 @@ class PageCounts:
 
 @dataclass(frozen=True, slots=True)
 class StepTimes:
-    """Milliseconds of one step by stage; `score` went into measuring its quality."""
+    """Milliseconds of one step by stage; `draft` went into proposing tokens, of which `forward`
+    then was the verification, `score` into measuring its quality."""
 
     plan: float
     forward: float
     sample: float
     commit: float
     score: float = 0.0
+    draft: float = 0.0
 
     @property
     def total(self) -> float:
-        return self.plan + self.forward + self.sample + self.commit + self.score
+        return self.plan + self.draft + self.forward + self.sample + self.commit + self.score
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one request's drafts: the first `accepted` of them are its next tokens.
+
+    The target's own token follows them, in place of the next draft or as a bonus after the last,
+    unless the request ended before it.
+    """
+
+    id: str
+    drafts: tuple[int, ...]
+    accepted: int
+
+
+@dataclass(frozen=True, slots=True)
+class DraftInfo:
+    """The draft model that stands ready; `weights_bytes` 0 where it has not been built yet."""
+
+    name: str
+    parameters: int
+    layers: int
+    weights_format: str
+    weights_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +114,10 @@ class StepStats:
     holds (request id, tokens whose keys and values were thrown away); `finished` holds
     (request id, reason); `held` says in words why a waiting request was not admitted; `quality` is
     a sample that was completed with this step, None with most.
+
+    `verdicts` are of the requests that had drafts, in batch order; `draft_length` is how many
+    tokens each might have had, 0 without speculation and where `auto` found that none pay;
+    `caught_up` counts tokens that the draft model ran only to know what it had missed.
     """
 
     step: int
@@ -109,6 +139,9 @@ class StepStats:
     kv_bytes: int = 0
     ms: StepTimes = StepTimes(0, 0, 0, 0)
     quality: QualitySample | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    draft_length: int = 0
+    caught_up: int = 0
 
     @property
     def output_tokens(self) -> int:
@@ -181,7 +214,7 @@ class EngineSnapshot:
     """The engine between two steps, and each step since the snapshot before.
 
     `knobs` are those asked for; `weights_bytes` those of the format that serves, `weights_held`
-    those of all formats that have been built.
+    those of all formats that have been built; `draft` is None where no draft model was given.
     """
 
     time: float
@@ -194,3 +227,4 @@ class EngineSnapshot:
     pages: PageCounts
     weights_bytes: int
     weights_held: int
+    draft: DraftInfo | None = None
