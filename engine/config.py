@@ -210,8 +210,8 @@ class EngineConfig:
     """What is fixed from load to close.
 
     `draft` is the folder of a draft model, for speculation=junior; its share of every page is set
-    aside from the start. `threads` 0 leaves torch's own choice. `dtype` is that of arithmetic and KV cache; float64
-    exists for exact tests.
+    aside from the start. `threads` 0 leaves torch's own choice. `dtype` is that of arithmetic and
+    KV cache; float64 exists for exact tests.
     """
 
     model: str

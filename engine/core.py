@@ -10,14 +10,17 @@ import torch
 
 from engine.bandwidth import read_bandwidth
 from engine.config import EngineConfig, EngineError, Knobs, Request, RequestError, Sampling
+from engine.draft_model import Draft, DraftModel, NoDraft
 from engine.formats import Formats
 from engine.kvcache import KVCache
 from engine.meter import Meter, reference
 from engine.pages import InvariantError, PagePool, pages_for
 from engine.plan import Row, StepPlan, StepResult
 from engine.planner import Planner
+from engine.propose import Proposal
 from engine.runner import Runner, passes
 from engine.sequence import Sequence
+from engine.speculation import Speculation, verdicts
 from engine.stats import (
     PAGE_CACHED,
     PAGE_FREE,
@@ -57,12 +60,19 @@ class Engine:
         self._knobs = formats.effective(knobs)
         self._served = self._knobs  # those of the last step
         self._read_gbs = 0.0
+        self._draft: Draft = NoDraft()
+        if config.draft is not None:
+            self._draft = self.open_draft(config.draft)
+        self._asked_draft = self._draft
+        self._speculation = Speculation(self._draft)
+        self._speculation.check(self._knobs)
         total = self._pages(self._knobs.kv_dtype)
         if self._pages("fp32") < 1:  # it may be switched to
             size, given = self._page_bytes("fp32"), config.kv_memory_mib
             raise EngineError(f"kv_memory_mib {given:g} holds no page of {size} bytes")
         try:
             self._cache = self._make_cache(total, self._knobs.kv_dtype)
+            self._draft.use(self._draft.make_cache(total, self._knobs.kv_dtype))
         except (MemoryError, RuntimeError) as error:  # torch has no name of its own for it
             reason = str(error).splitlines()[0]
             raise EngineError(
@@ -95,12 +105,19 @@ class Engine:
         )
 
     def _page_bytes(self, kv_dtype: str) -> int:
+        """Of a page with the draft model's share of it."""
+        return self._own_bytes(kv_dtype) + self._draft.page_bytes(kv_dtype)
+
+    def _own_bytes(self, kv_dtype: str) -> int:
         formats = self._formats
         return KVCache.page_bytes(formats.spec, self.config.page_size, formats.dtype, kv_dtype)
 
     def _pages(self, kv_dtype: str) -> int:
         """How many pages of a format the KV memory holds."""
-        return int(self.config.kv_memory_mib * 2**20) // self._page_bytes(kv_dtype)
+        return self._pages_of(self._page_bytes(kv_dtype))
+
+    def _pages_of(self, size: int) -> int:
+        return int(self.config.kv_memory_mib * 2**20) // size
 
     # Requests
 
@@ -198,9 +215,15 @@ class Engine:
     def set_knobs(self, knobs: Knobs) -> None:
         """Takes effect at the start of the next step, which builds what they need and is not there.
 
-        Native kernels that cannot be had here are torch ones.
+        Native kernels that cannot be had here are torch ones. Raises KnobError where there is no
+        draft model to speculate with.
         """
+        self.check_knobs(knobs)
         self._knobs = self.effective(knobs)
+
+    def check_knobs(self, knobs: Knobs) -> None:
+        """Raises KnobError for knobs that cannot be had here at all."""
+        self._speculation.check(knobs)
 
     def effective(self, knobs: Knobs) -> Knobs:
         """The knobs as they can be had on this machine."""
@@ -208,7 +231,9 @@ class Engine:
 
     def prepared(self, knobs: Knobs) -> bool:
         """Whether a step with these knobs has to build nothing."""
-        return self._formats.ready(self.effective(knobs))
+        knobs = self.effective(knobs)
+        drafted = knobs.speculation != "junior" or self._asked_draft.ready(knobs)
+        return drafted and self._formats.ready(knobs)
 
     def measured_by(self, knobs: Knobs) -> Knobs:
         """Knobs of the decoder that these are measured by, once it is prepared: with quality off,
@@ -217,34 +242,65 @@ class Engine:
 
     def prepare(self, knobs: Knobs) -> None:
         """Build what a step with these knobs needs; in any thread, while steps are run."""
-        self._formats.prepare(self.effective(knobs))
+        knobs = self.effective(knobs)
+        self._formats.prepare(knobs)
+        if knobs.speculation == "junior":
+            self._asked_draft.prepare(knobs)
+
+    def open_draft(self, folder: str) -> Draft:
+        """A draft model for `use_draft`; in any thread. Raises ModelError where it does not suit
+        the target."""
+        return DraftModel(self.config, folder, self._formats)
+
+    def use_draft(self, draft: Draft) -> None:
+        """From the next step on this one drafts."""
+        self._asked_draft = draft
+        self._speculation.use(draft)
 
     def step(self) -> StepStats:
         """Plan, run, commit. Without work it does nothing and says so."""
         decoder = self._formats.get(self._knobs)
         start = time.perf_counter()
-        plan = self._planner.plan(self._knobs, self._adopt())
+        preempted = self._adopt()
+        length = self._speculation.length(self._knobs, len(self._planner.running))
+        plan = self._planner.plan(self._knobs, preempted, length)
         if self.has_work and not plan.rows:
             raise InvariantError("there is work, but the plan runs none of it")
         planned = time.perf_counter()
-        result = self._runner.run(decoder, plan) if plan.rows else StepResult((), 0.0, 0.0)
+        plan, proposal = self._speculation.propose(plan, self._sequences)
+        proposed = time.perf_counter()
+        result = StepResult((), 0.0, 0.0)
+        if plan.rows:
+            result = self._runner.run(decoder, plan, proposal.logits)
         ran = time.perf_counter()
         quality = self._meter.score(self._cache)
         scored = time.perf_counter()
         now = self._clock()
-        for row in plan.rows:
-            self._sequences[row.id].computed = row.end
+        for row, found in zip(plan.rows, result.tokens, strict=True):
+            # Keys and values of drafts that were not kept are left to be written over.
+            self._sequences[row.id].computed = row.length + max(len(found) - 1, 0)
         counts = self._page_counts()
-        tokens, finished = self._commit(plan, result, now)
+        judged = verdicts(plan, result)
+        tokens, finished = self._commit(plan, proposal, result, now)
         self._step += 1
         ended, self._ended = self._ended, []
-        decodes = sum(len(row.tokens) == 1 and row.sampling is not None for row in plan.rows)
+        decodes = sum(row.length - row.start == 1 and row.sampling is not None for row in plan.rows)
+        drafts = sum(row.drafts for row in plan.rows)
+        ms = StepTimes(
+            plan=(planned - start) * 1e3,
+            draft=(proposed - planned) * 1e3,
+            forward=result.forward_ms,
+            sample=result.sample_ms,
+            commit=(time.perf_counter() - scored) * 1e3,
+            score=(scored - ran) * 1e3,
+        )
+        self._speculation.note(plan, proposal, judged, ms)
         return StepStats(
             step=self._step,
             time=now,
             knobs=plan.knobs,
             tokens=tokens,
-            prefill_tokens=sum(len(row.tokens) for row in plan.rows) - decodes,
+            prefill_tokens=sum(len(row.tokens) for row in plan.rows) - decodes - drafts,
             decode_rows=decodes,
             admitted=plan.admitted,
             preempted=plan.preempted,
@@ -256,15 +312,14 @@ class Engine:
             prefix_hits=plan.prefix_hits,
             pages=counts,
             weight_bytes=decoder.read_bytes * passes(plan.rows),
-            kv_bytes=sum(row.end for row in plan.rows) * counts.page_bytes // self.config.page_size,
-            ms=StepTimes(
-                plan=(planned - start) * 1e3,
-                forward=result.forward_ms,
-                sample=result.sample_ms,
-                commit=(time.perf_counter() - scored) * 1e3,
-                score=(scored - ran) * 1e3,
-            ),
+            kv_bytes=sum(row.end for row in plan.rows)
+            * self._own_bytes(plan.knobs.kv_dtype)
+            // self.config.page_size,
+            ms=ms,
             quality=quality,
+            verdicts=judged,
+            draft_length=plan.draft_length,
+            caught_up=proposal.caught_up,
         )
 
     def _adopt(self) -> list[tuple[str, int]]:
@@ -274,43 +329,63 @@ class Engine:
         of another kv_dtype converted, page by page. Nobody else is given them any more.
         """
         before, now = self._served, self._knobs
-        if now.kv_dtype == before.kv_dtype:
+        old, draft = self._draft, self._asked_draft
+        if now.kv_dtype == before.kv_dtype and draft is old:
             self._served = now
             if now.weights != before.weights:
                 self._planner.taint()
             return []
-        # Beside the old one, and first: where there is no memory for both nothing has changed yet.
-        total = self._pages(now.kv_dtype)
-        cache = self._make_cache(total, now.kv_dtype)
-        self._served = now
-        self._planner.taint()
+        # Beside the old ones, and first: where there is no memory for both nothing has changed yet.
+        size = self._own_bytes(now.kv_dtype) + draft.page_bytes(now.kv_dtype)
+        total = self._pages_of(size)
+        cache, own = self._make_cache(total, now.kv_dtype), draft.make_cache(total, now.kv_dtype)
+        self._served, self._draft = now, draft
+        if (now.weights, now.kv_dtype) == (before.weights, before.kv_dtype):
+            self._planner.unpublish()
+        else:
+            self._planner.taint()
         kept, preempted = self._planner.resize(total)
         cache.take(self._cache, kept)
+        if draft is not old:
+            self._planner.forget_drafted()
+        elif own is not None:
+            own.take(old.cache, kept)
+        draft.use(own)
         self._cache, self._runner = cache, Runner(cache, self._meter)
         return preempted
 
     def _commit(
-        self, plan: StepPlan, result: StepResult, now: float
+        self, plan: StepPlan, proposal: Proposal, result: StepResult, now: float
     ) -> tuple[tuple[tuple[str, tuple[int, ...]], ...], list[tuple[str, FinishReason]]]:
         """The only place where a request's tokens grow."""
         tokens: list[tuple[str, tuple[int, ...]]] = []
         finished: list[tuple[str, FinishReason]] = []
         index = self._planner.prefix_index(plan.knobs)
-        for row, token in zip(plan.rows, result.sampled, strict=True):
+        for row, found in zip(plan.rows, result.tokens, strict=True):
             sequence = self._sequences[row.id]
-            index.publish(sequence)
-            if token is not None:
+            first, reason = len(sequence.tokens), None
+            for token in found:
                 sequence.tokens.append(token)
-                sequence.state = "decode"
-                tokens.append((row.id, (token,)))
-                if sequence.first_token is None:
-                    sequence.first_token = now
                 reason = self._end_of(sequence)
                 if reason is not None:
-                    self._finish(sequence, reason, now)
-                    finished.append((row.id, reason))
-            if plan.knobs.kv_cache == "off":
+                    break
+            # Of what an end has cut short, keys and values go with their pages.
+            sequence.computed = min(sequence.computed, len(sequence.tokens))
+            index.publish(sequence)
+            if row.id in proposal.reached:
+                self._planner.note_drafted(sequence, proposal.reached[row.id])
+            if found:
+                sequence.state = "decode"
+                tokens.append((row.id, tuple(sequence.tokens[first:])))
+                if sequence.first_token is None:
+                    sequence.first_token = now
+            if reason is not None:
+                self._finish(sequence, reason, now)
+                finished.append((row.id, reason))
+            elif plan.knobs.kv_cache == "off":
                 self._planner.forget(sequence)
+            elif row.room:
+                self._planner.give_back(sequence, plan.knobs)
         return tuple(tokens), finished
 
     def _end_of(self, sequence: Sequence) -> FinishReason | None:
@@ -330,6 +405,7 @@ class Engine:
         sequence.state = "finished"
         sequence.finish_reason = reason
         self._meter.forget(sequence.id)
+        self._speculation.forget(sequence.id)
         sequence.finished = self._clock() if now is None else now
 
     def warm_up(self) -> None:
@@ -417,6 +493,7 @@ class Engine:
             pages=self._page_counts(),
             weights_bytes=self._formats.get(self._served).nbytes,
             weights_held=self._formats.nbytes,
+            draft=self._draft.info(self._served),
         )
 
     def _request_stats(self, sequence: Sequence) -> RequestStats:

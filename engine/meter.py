@@ -54,27 +54,42 @@ class Meter:
         self._logits: list[Tensor] = []
         self._pages: Sequence[int] = ()
 
-    def note(self, plan: StepPlan, logits: Tensor, seconds: float) -> None:
-        """A step took so long, and gave logits [rows that are sampled, vocab]."""
+    def note(
+        self,
+        plan: StepPlan,
+        logits: Tensor,
+        tokens: Sequence[tuple[int, ...]],
+        seconds: float,
+    ) -> None:
+        """A step took so long, and gave logits [places that are sampled, vocab], from which came
+        the `tokens` of each row."""
         self._rest -= seconds
-        rows = [row for row in plan.rows if row.sampling is not None]
-        if self._rest > 0 or not rows or not self._watches(plan.knobs):
+        sampled = [
+            (row, found) for row, found in zip(plan.rows, tokens, strict=True) if row.sampling
+        ]
+        if self._rest > 0 or not sampled or not self._watches(plan.knobs):
             return
         form = _form(plan.knobs)
-        place = next((i for i, row in enumerate(rows) if row.id == self._id), None)
+        place = next((i for i, (row, _) in enumerate(sampled) if row.id == self._id), None)
         if (
             place is None
             or form != self._form
-            or rows[place].end - 1 != self._start + len(self._tokens)
+            or sampled[place][0].length - 1 != self._start + len(self._tokens)
         ):
             self._begin()
             self._turn += 1
-            place = self._turn % len(rows)
-            self._id, self._form, self._start = rows[place].id, form, rows[place].end - 1
-        self._tokens.append(rows[place].tokens[-1])
-        # A copy: a row of a step's logits would keep the whole.
-        self._logits.append(logits[place].clone())
-        self._pages = rows[place].pages
+            place = self._turn % len(sampled)
+            row = sampled[place][0]
+            self._id, self._form, self._start = row.id, form, row.length - 1
+        row, found = sampled[place]
+        first = sum(row.drafts + 1 for row, _ in sampled[:place])
+        # What was served: the last token before, and the drafts that were kept.
+        served = row.tokens[len(row.tokens) - row.drafts - 1 :][: len(found)]
+        room = WINDOW - len(self._tokens)
+        self._tokens += served[:room]
+        # A copy: rows of a step's logits would keep the whole.
+        self._logits += logits[first : first + len(served)][:room].clone()
+        self._pages = row.pages
 
     def _watches(self, knobs: Knobs) -> bool:
         """Whether there is something to measure, and something to measure it by."""

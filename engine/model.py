@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.decoder import draft_in_turn
 from engine.kvcache import KVCache, PagedAttention
 from engine.linear import Linear, PlainLinear, make_linear
 from engine.plan import Row
@@ -70,6 +71,9 @@ class TorchDecoder:
 
     def sample(self, logits: Tensor, specs: Sequence[SampleSpec]) -> list[int]:
         return sample(logits, specs)
+
+    def draft(self, cache: KVCache, rows: Sequence[Row]) -> list[list[int]]:
+        return draft_in_turn(self, cache, rows)[0]
 
     def forward(self, tokens: Tensor, positions: Tensor, attention: Attention) -> Tensor:
         """int64 [tokens] at int64 [tokens] positions -> hidden states [tokens, hidden]."""

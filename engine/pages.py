@@ -38,6 +38,8 @@ class PagePool:
     def __init__(self, total: int) -> None:
         self.total = total
         self.refs = [0] * total
+        # Pages that hold the draft model's keys and values of all their tokens too.
+        self.drafted = bytearray(total)
         self._free = deque(range(total))
         self._cached: OrderedDict[int, None] = OrderedDict()
         self._key_of: dict[int, PrefixKey] = {}
@@ -72,6 +74,7 @@ class PagePool:
                 page, _ = self._cached.popitem(last=False)
                 del self._page_of[self._key_of.pop(page)]
             self.refs[page] = 1
+            self.drafted[page] = False
             pages.append(page)
         return pages
 
@@ -114,6 +117,7 @@ class PagePool:
         if self._key_of or len(kept) > total:
             raise InvariantError(f"{len(kept)} pages in use cannot become {total}")
         self.refs = [self.refs[page] for page in kept] + [0] * (total - len(kept))
+        self.drafted = bytearray(total)  # of pages that others may find, and none may be found
         self._free = deque(range(len(kept), total))
         self.total = total
         return kept

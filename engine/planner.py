@@ -7,6 +7,7 @@ preemption and decoding are this one rule.
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 
 from engine.config import Knobs
 from engine.pages import InvariantError, PagePool, PrefixKey, pages_for
@@ -33,10 +34,13 @@ class Planner:
             return self._prefix_cache
         return self._no_prefix_cache
 
-    def plan(self, knobs: Knobs, preempted: Iterable[tuple[str, int]] = ()) -> StepPlan:
+    def plan(
+        self, knobs: Knobs, preempted: Iterable[tuple[str, int]] = (), draft_length: int = 0
+    ) -> StepPlan:
         """Choose rows; hand out pages; preempt and admit. Only tables and queues change.
 
         `preempted` are those that this step has preempted already: it admits nobody then.
+        `draft_length` is how many drafts a row is to carry, where there are pages left for them.
         """
         step = _Step(knobs)
         step.preempted += preempted
@@ -48,15 +52,33 @@ class Planner:
                 self._schedule(sequence, step)
         if not step.preempted:
             self._admit(step)
+        rows = step.rows
+        if draft_length:
+            rows = [
+                self._with_room(sequence, row, draft_length)
+                for sequence, row in zip(step.sequences, rows, strict=True)
+            ]
         return StepPlan(
             knobs=knobs,
-            rows=tuple(step.rows),
+            rows=tuple(rows),
             admitted=tuple(step.admitted),
             preempted=tuple(step.preempted),
             held=step.held,
             prefix_queries=step.prefix_queries,
             prefix_hits=step.prefix_hits,
+            draft_length=draft_length,
         )
+
+    def give_back(self, sequence: Sequence, knobs: Knobs) -> None:
+        """Release the pages of drafts that were not kept."""
+        self._trim(sequence, sequence.computed, knobs)
+
+    def note_drafted(self, sequence: Sequence, reached: int) -> None:
+        """The draft model has seen its tokens up to there, of which those count that were kept."""
+        whole = sequence.drafted // self.page_size
+        sequence.drafted = min(reached, sequence.computed)
+        for page in sequence.pages[whole : sequence.drafted // self.page_size]:
+            self.pool.drafted[page] = True
 
     def drop(self, sequence: Sequence) -> None:
         """Forget a request that has ended: its pages go back, its place in a queue too."""
@@ -73,16 +95,27 @@ class Planner:
     def taint(self) -> None:
         """Other weights serve from here: running requests go on with the keys and values that they
         have, but nobody else is given any of them."""
-        self.pool.forget_published()
+        self.unpublish()
         for sequence in self.running:
             sequence.tainted |= sequence.computed > 0
+
+    def unpublish(self) -> None:
+        """Nobody is given what has been computed so far, unless it is published again."""
+        self.pool.forget_published()
+        for sequence in self.running:
             sequence.published = 0
+
+    def forget_drafted(self) -> None:
+        """Another draft model: it has yet to see every token."""
+        self.pool.drafted = bytearray(self.pool.total)
+        for sequence in self.running:
+            sequence.drafted = 0
 
     def resize(self, total: int) -> tuple[list[int], list[tuple[str, int]]]:
         """Go on with `total` pages, of which the youngest requests may have to give up theirs.
 
         Returns the old numbers of the pages that are kept, which become 0, 1, ..., and the
-        preempted as in StepPlan. Comes after `taint`: nothing may be published.
+        preempted as in StepPlan. Comes after `unpublish`: nothing may be published.
         """
         preempted: list[tuple[str, int]] = []
         for sequence in self.running:  # what is only reserved costs nobody a page
@@ -150,6 +183,20 @@ class Planner:
         sequence.pages += self.pool.acquire(grow if grow <= self.pool.available else max(need, 0))
         return True
 
+    def _with_room(self, sequence: Sequence, row: Row, drafts: int) -> Row:
+        """Room for drafts behind the request's last token, in pages that nobody else has asked for.
+
+        One new token is the model's own, whatever becomes of them.
+        """
+        if row.sampling is None:
+            return row
+        held = (len(sequence.pages) + self.pool.available) * self.page_size
+        room = min(drafts, sequence.request.max_length - row.end - 1, held - row.end)
+        need = pages_for(row.end + room, self.page_size) - len(sequence.pages)
+        if need > 0:
+            sequence.pages += self.pool.acquire(need)
+        return replace(row, pages=tuple(sequence.pages), room=room)
+
     def _reservation(self, sequence: Sequence, length: int, knobs: Knobs) -> int:
         if knobs.paging == "contiguous" and knobs.kv_cache == "on":
             return sequence.request.max_length
@@ -182,7 +229,7 @@ class Planner:
     def _release(self, sequence: Sequence) -> None:
         self.pool.release(sequence.pages)
         sequence.pages = []
-        sequence.computed = 0
+        sequence.computed = sequence.drafted = 0
         sequence.published = 0
         sequence.tainted = False
 
@@ -196,7 +243,7 @@ class Planner:
         index = self.prefix_index(knobs)
         writing: set[PrefixKey] = set()
         for sequence in self.running:
-            if sequence.id in step.scheduled:
+            if sequence in step.sequences:
                 writing.update(index.unwritten(sequence))
         while self.waiting and self._may_join(self.waiting[0], knobs):
             sequence = self.waiting[0]
@@ -216,6 +263,8 @@ class Planner:
             sequence.pages = list(hits)
             sequence.computed = len(hits) * self.page_size
             sequence.published = len(hits)
+            drafted = next((i for i, page in enumerate(hits) if not self.pool.drafted[page]), None)
+            sequence.drafted = (len(hits) if drafted is None else drafted) * self.page_size
             sequence.hit_tokens += sequence.computed
             if index is self._prefix_cache:
                 step.prefix_queries += len(sequence.tokens)
@@ -256,6 +305,8 @@ class Planner:
         for sequence in sequences:
             if not 0 <= sequence.computed <= len(sequence.tokens):
                 raise InvariantError(f"{sequence.id}: computed {sequence.computed} out of range")
+            if not 0 <= sequence.drafted <= sequence.computed:
+                raise InvariantError(f"{sequence.id}: drafted {sequence.drafted} out of range")
             if len(sequence.pages) < pages_for(sequence.computed, self.page_size):
                 raise InvariantError(f"{sequence.id}: computed tokens without a page")
             if sequence.published > sequence.computed // self.page_size:
@@ -284,7 +335,7 @@ class _Step:
     def __init__(self, knobs: Knobs) -> None:
         self.knobs = knobs
         self.rows: list[Row] = []
-        self.scheduled: set[str] = set()
+        self.sequences: list[Sequence] = []  # of the rows
         self.admitted: list[str] = []
         self.preempted: list[tuple[str, int]] = []
         self.held = ""
@@ -306,7 +357,7 @@ class _Step:
         if self._chunked and len(sequence.tokens) - start > 1:
             self.budget -= count
         sequence.state = "decode" if count == 1 and sequence.output_length else "prefill"
-        self.scheduled.add(sequence.id)
+        self.sequences.append(sequence)
         self.rows.append(
             Row(
                 id=sequence.id,

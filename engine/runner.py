@@ -4,12 +4,13 @@ import time
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from engine.decoder import Decoder
 from engine.kvcache import KVCache
 from engine.meter import Meter
 from engine.plan import Row, StepPlan, StepResult
-from engine.sampling import SampleSpec
+from engine.verify import RULES
 
 # Rows run together up to this many tokens; more are run in turn, to bound memory.
 MOST_TOKENS = 2048
@@ -23,17 +24,19 @@ class Runner:
         self._meter = meter
 
     @torch.inference_mode()
-    def run(self, decoder: Decoder, plan: StepPlan) -> StepResult:
+    def run(self, decoder: Decoder, plan: StepPlan, drafted: Tensor | None = None) -> StepResult:
+        """`drafted` are the logits [drafts of all rows, vocab] that drafts were sampled from, where
+        the rule of acceptance asks for them and they were sampled."""
         start = time.perf_counter()
         found = [decoder.run(self.cache, part, _last(part)) for part in _split(plan.rows)]
         logits = torch.cat(found) if len(found) > 1 else found[0]
         middle = time.perf_counter()
-        specs = [SampleSpec(row.sampling, row.end) for row in plan.rows if row.sampling is not None]
-        tokens = iter(decoder.sample(logits, specs) if specs else [])
-        sampled = tuple(None if row.sampling is None else next(tokens) for row in plan.rows)
+        rows = [row for row in plan.rows if row.sampling is not None]
+        judged = iter(RULES[plan.knobs.acceptance](decoder, rows, logits, drafted))
+        tokens = tuple(() if row.sampling is None else next(judged) for row in plan.rows)
         end = time.perf_counter()
-        self._meter.note(plan, logits, end - start)
-        return StepResult(sampled, (middle - start) * 1e3, (end - middle) * 1e3)
+        self._meter.note(plan, logits, tokens, end - start)
+        return StepResult(tokens, (middle - start) * 1e3, (end - middle) * 1e3)
 
 
 def passes(rows: Sequence[Row]) -> int:
@@ -42,12 +45,14 @@ def passes(rows: Sequence[Row]) -> int:
 
 
 def _last(rows: Sequence[Row]) -> list[int]:
-    """Where the last token of each row that wants a sample is, among the tokens of all rows."""
-    wanted, end = [], 0
+    """Where the last token of each row that wants a sample and its drafts are, among the tokens of
+    all rows."""
+    wanted: list[int] = []
+    end = 0
     for row in rows:
         end += len(row.tokens)
         if row.sampling is not None:
-            wanted.append(end - 1)
+            wanted += range(end - 1 - row.drafts, end)
     return wanted
 
 

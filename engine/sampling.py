@@ -7,6 +7,7 @@ token, token id), so a sample depends neither on the batch around it nor on the 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import torch
 from torch import Tensor
@@ -17,17 +18,41 @@ _MASK32 = 0xFFFFFFFF
 _MASK64 = 0xFFFFFFFFFFFFFFFF
 
 
+class Stream(IntEnum):
+    """Noises of one place that know nothing of each other.
+
+    Only the ratio test needs more than the first: see engine/verify.py.
+    """
+
+    TOKEN = 0
+    DRAFT = 1
+    VERDICT = 2
+    RESIDUAL = 3
+
+
 @dataclass(frozen=True, slots=True)
 class SampleSpec:
     """How one row picks its token; `position` is the absolute index of the token picked."""
 
     sampling: Sampling
     position: int
+    stream: Stream = Stream.TOKEN
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Two words that name its noise."""
+        return row_key(self.sampling.seed, self.position, self.stream)
+
+    @property
+    def plain(self) -> bool:
+        """Without filters, and with a token's own noise: what native kernels pick."""
+        return not self.sampling.top_k and self.sampling.top_p == 1 and not self.stream
 
 
-def row_key(seed: int, position: int) -> tuple[int, int]:
-    """Two 32-bit words that name (seed, position): splitmix64 over both."""
-    x = (seed * 0x9E3779B97F4A7C15 + position * 0xD1B54A32D192ED03 + 0x8CB92BA72F3D8DD7) & _MASK64
+def row_key(seed: int, position: int, stream: Stream = Stream.TOKEN) -> tuple[int, int]:
+    """Two 32-bit words that name (seed, position, stream): splitmix64 over all of them."""
+    x = seed * 0x9E3779B97F4A7C15 + position * 0xD1B54A32D192ED03 + stream * 0xAEF17502108EF2D9
+    x = (x + 0x8CB92BA72F3D8DD7) & _MASK64
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
     x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK64
     x ^= x >> 31
@@ -78,6 +103,18 @@ def _filter(logits: Tensor, top_k: int, top_p: float) -> Tensor:
     return logits
 
 
+def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
+    """float64 [rows, vocab]: what `sampling` picks from logits [rows, vocab], and how likely."""
+    scores = logits.to(torch.float64)
+    if sampling.temperature == 0:
+        sure = torch.zeros_like(scores)
+        sure[range(len(scores)), _argmax(scores)] = 1
+        return sure
+    heated = (scores - scores.amax(-1, keepdim=True)) / sampling.temperature
+    rows = [_filter(row, sampling.top_k, sampling.top_p) for row in heated]
+    return torch.softmax(torch.stack(rows), -1)
+
+
 def sample(logits: Tensor, specs: Sequence[SampleSpec]) -> list[int]:
     """A token id for every row of `logits` (float [rows, vocab]).
 
@@ -89,7 +126,7 @@ def sample(logits: Tensor, specs: Sequence[SampleSpec]) -> list[int]:
     scores = logits.to(torch.float64)
     chosen = [specs[i] for i in warm]
     temperatures = scores.new_tensor([spec.sampling.temperature for spec in chosen])
-    keys = [row_key(spec.sampling.seed, spec.position) for spec in chosen]
+    keys = [spec.key for spec in chosen]
     every = len(warm) == len(specs)
     heated = scores if every else scores[warm]
     # The largest at zero, so that no temperature is too small to divide by.

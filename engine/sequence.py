@@ -8,12 +8,14 @@ from engine.stats import FinishReason, State
 class Sequence:
     """`tokens` (prompt and committed output) is the only truth; all else can be rebuilt.
 
-    Keys and values of `tokens[:computed]` are valid in `pages`.
+    Keys and values of `tokens[:computed]` are valid in `pages`, the draft model's there of
+    `tokens[:drafted]`.
     """
 
     __slots__ = (
         "_keys",
         "computed",
+        "drafted",
         "finish_reason",
         "finished",
         "first_token",
@@ -32,6 +34,7 @@ class Sequence:
         self.request = request
         self.tokens = [*request.prompt, *request.output]
         self.computed = 0
+        self.drafted = 0
         self.pages: list[int] = []
         self.published = 0
         # Some of its keys and values were computed by other weights than now serve.

@@ -7,15 +7,15 @@ the other side is gone it ends.
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from engine.config import EngineConfig, EngineError, Knobs, RequestError
+from engine.config import EngineConfig, EngineError, KnobError, Knobs, RequestError
 from engine.messages import (
     Answer,
     Close,
@@ -27,6 +27,7 @@ from engine.messages import (
     Ready,
     Refusal,
     Reset,
+    SetDraft,
     SetKnobs,
     Snapshot,
     Studied,
@@ -38,6 +39,7 @@ from engine.stats import EngineSnapshot, StepStats
 
 if TYPE_CHECKING:
     from engine.core import Engine
+    from engine.draft_model import Draft
     from engine.workshop import Workshop
 
 
@@ -63,6 +65,23 @@ class PausableClock:
             self._stopped = None
 
 
+class _Beside(Thread):
+    """Work that is done beside the steps; what it gave, or why it failed, once it has ended."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        super().__init__(daemon=True)
+        self._work = work
+        self.result: object = None
+        self.failed = ""
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.result = self._work()
+        except Exception as error:  # whatever it is, the race goes on without
+            self.failed = str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
 class Worker:
     """Steps an engine and serves its client in between."""
 
@@ -83,13 +102,14 @@ class Worker:
         self._due = 0.0
         self._open = True
         self._asked = engine.knobs
-        self._building: Thread | None = None
-        self._failed = ""
+        self._building: _Beside | None = None
+        self._opening: _Beside | None = None  # a draft model
 
     def serve(self) -> None:
         """Until the client closes or is gone."""
         while self._open:
             self._use_what_is_built()
+            self._use_draft()
             for news in self._workshop.news():
                 self._send(Studied(news))
             wait = self._wait()
@@ -106,7 +126,8 @@ class Worker:
     def _wait(self) -> float | None:
         """Seconds for which there is nothing to do but listen; None for as long as it takes."""
         if self._paused or not self._engine.has_work:
-            return POLL_SECONDS if self._building or self._workshop.busy else None
+            busy = self._building or self._opening or self._workshop.busy
+            return POLL_SECONDS if busy else None
         return max(0.0, self._due - self._clock()) if self._pace else 0.0
 
     def _obey(self, command: Command) -> None:
@@ -122,7 +143,13 @@ class Worker:
                 self._steps.clear()
                 self._due = self._clock()
             case SetKnobs(knobs):
-                self._asked = knobs
+                try:
+                    self._engine.check_knobs(knobs)
+                    self._asked = knobs
+                except KnobError as error:
+                    self._send(Refusal("", str(error)))
+            case SetDraft(folder):
+                self._opening = _Beside(lambda: self._open_draft(folder))
             case Pause(paused):
                 self._paused = paused
                 self._clock.pause(paused)
@@ -147,32 +174,47 @@ class Worker:
         """
         engine, asked = self._engine, self._asked
         if self._building is not None and not self._building.is_alive():
-            self._building = None
-            if self._failed:
+            failed, self._building = self._building.failed, None
+            if failed:
                 # Asked for again, it would fail again.
                 if engine.prepared(asked):
-                    told = f"quality off, fp32 cannot be had: {self._failed}"
+                    told = f"quality off, fp32 cannot be had: {failed}"
                     asked = replace(asked, quality="off")
                 else:
-                    told = f"weights {asked.weights}: {self._failed}"
+                    told = f"{_what_was_to_be_built(asked, engine.knobs)}: {failed}"
                     asked = engine.knobs
                 self._send(Refusal("", told))
-                self._asked, self._failed = asked, ""
+                self._asked = asked
         if engine.prepared(asked):
             engine.set_knobs(asked)
             missing = engine.measured_by(asked)
         else:
             served, missing = engine.knobs, asked
-            engine.set_knobs(replace(asked, weights=served.weights, kernels=served.kernels))
+            engine.set_knobs(
+                replace(
+                    asked,
+                    weights=served.weights,
+                    kernels=served.kernels,
+                    speculation=served.speculation,
+                )
+            )
         if self._building is None and not engine.prepared(missing):
-            self._building = Thread(target=self._build, args=(missing,), daemon=True)
-            self._building.start()
+            self._building = _Beside(lambda: engine.prepare(missing))
 
-    def _build(self, knobs: Knobs) -> None:
-        try:
-            self._engine.prepare(knobs)
-        except Exception as error:  # whatever it is, the race goes on without
-            self._failed = str(error).splitlines()[0] if str(error) else type(error).__name__
+    def _open_draft(self, folder: str) -> "Draft":
+        draft = self._engine.open_draft(folder)
+        draft.prepare(self._engine.knobs)
+        return draft
+
+    def _use_draft(self) -> None:
+        """Bring a draft model that has been opened into the race; one that cannot be is refused."""
+        if self._opening is None or self._opening.is_alive():
+            return
+        opening, self._opening = self._opening, None
+        if opening.failed:
+            self._send(Refusal("", opening.failed))
+        else:
+            self._engine.use_draft(cast("Draft", opening.result))
 
     def _snapshot(self, steps: tuple[StepStats, ...]) -> EngineSnapshot:
         now = self._clock()
@@ -180,6 +222,12 @@ class Worker:
 
     def _send(self, answer: Answer) -> None:
         self._connection.send(answer)
+
+
+def _what_was_to_be_built(asked: Knobs, served: Knobs) -> str:
+    if asked.weights == served.weights and asked.speculation != served.speculation:
+        return f"speculation {asked.speculation}"
+    return f"weights {asked.weights}"
 
 
 @contextmanager

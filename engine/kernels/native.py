@@ -8,6 +8,7 @@ import ctypes
 from collections.abc import Sequence
 from ctypes import (
     POINTER,
+    Array,
     Structure,
     c_char_p,
     c_double,
@@ -25,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.decoder import draft_in_turn
 from engine.kernels.build import NativeUnavailableError, load_library
 from engine.kvcache import KVCache
 from engine.linear import int4_weight
@@ -134,6 +136,10 @@ class NativeKernels:
             *(c_void_p, c_void_p, c_int, c_int, c_int, POINTER(_Pick)),
             c_void_p,
         )
+        library.pw_draft.argtypes = (
+            *(c_void_p, POINTER(_Decoder), POINTER(_Cache), POINTER(_Batch)),
+            *(c_int, POINTER(_Pick), c_void_p, c_int, c_void_p),
+        )
         ours = (_Linear, _Layer, _Decoder, _Cache, _Batch, _Pick)
         for which, structure in enumerate(ours):
             if library.pw_sizes(which) != ctypes.sizeof(structure):
@@ -169,9 +175,7 @@ class NativeKernels:
 
     def sample(self, logits: Tensor, specs: Sequence[SampleSpec]) -> list[int]:
         """As engine.sampling.sample, of float32 logits [rows, vocab] and specs without filters."""
-        picks = (_Pick * len(specs))(
-            *[_Pick(spec.sampling.seed, spec.position, spec.sampling.temperature) for spec in specs]
-        )
+        picks = _picks(specs)
         tokens = (c_int32 * len(specs))()
         rows, vocab = logits.shape
         with self._lock:
@@ -181,6 +185,27 @@ class NativeKernels:
         if short:
             raise MemoryError(f"no memory to sample {rows} tokens")
         return list(tokens)
+
+    def draft(
+        self,
+        decoder: _Decoder,
+        cache: _Cache,
+        batch: _Batch,
+        vocab: int,
+        specs: Sequence[SampleSpec],
+        room: Sequence[int],
+    ) -> list[list[int]]:
+        """As Decoder.draft: `specs` and `room` are of the batch's wanted tokens."""
+        most = max(room)
+        rooms = (c_int32 * len(room))(*room)
+        drafts = (c_int32 * (len(room) * most))()
+        with self._lock:
+            short = self._library.pw_draft(
+                *(self._pool, decoder, cache, batch, vocab, _picks(specs), rooms, most, drafts)
+            )
+        if short:
+            raise MemoryError(f"no memory to draft for {len(room)} requests")
+        return [drafts[i * most : i * most + count] for i, count in enumerate(room)]
 
 
 @cache
@@ -277,38 +302,25 @@ class NativeDecoder:
         self.nbytes = self.read_bytes + self._embedding.untyped_storage().nbytes()
 
     def run(self, cache: KVCache, rows: Sequence[Row], wanted: Sequence[int]) -> Tensor:
-        tokens: list[int] = []
-        positions: list[int] = []
-        tables: list[int] = []
-        starts: list[int] = []
-        for row in rows:
-            tokens += row.tokens
-            positions += range(row.start, row.end)
-            starts += [len(tables)] * len(row.tokens)
-            tables += row.pages
-        sizes = (len(tokens), len(tokens), len(tables), len(tokens), len(wanted))
-        # One array for all of them: a conversion costs more than its numbers.
-        numbers = np.array([*tokens, *positions, *tables, *starts, *wanted], dtype=np.int32)
-        ids, at, table, first, want, _ = (
-            numbers.ctypes.data + 4 * offset for offset in accumulate(sizes, initial=0)
-        )
-        batch = _Batch(len(tokens), len(wanted), ids, at, table, first, want)
+        batch, _kept = _batch(rows, wanted)
         logits = torch.empty((len(wanted), self._struct.output.outputs), dtype=torch.float32)
-        data = cache.data
-        keep = _Cache(
-            data.data_ptr(),
-            None if cache.scale is None else cache.scale.data_ptr(),
-            *data.shape[2:],
-            data.shape[1] // 2,
-            int(cache.scale is not None),
-        )
-        self._native.forward(self._struct, keep, batch, logits)
+        self._native.forward(self._struct, _cache(cache), batch, logits)
         return logits[:, : self._vocab]
 
     def sample(self, logits: Tensor, specs: Sequence[SampleSpec]) -> list[int]:
-        if any(spec.sampling.top_k or spec.sampling.top_p < 1 for spec in specs):
-            return sample(logits, specs)
-        return self._native.sample(logits, specs)
+        if all(spec.plain for spec in specs):
+            return self._native.sample(logits, specs)
+        return sample(logits, specs)
+
+    def draft(self, cache: KVCache, rows: Sequence[Row]) -> list[list[int]]:
+        specs = [SampleSpec(row.sampling, row.end) for row in rows if row.sampling is not None]
+        ends = accumulate(len(row.tokens) for row in rows)
+        wanted = [end - 1 for end, row in zip(ends, rows, strict=True) if row.sampling is not None]
+        if not specs or not all(spec.plain for spec in specs):
+            return draft_in_turn(self, cache, rows)[0]
+        batch, _kept = _batch(rows, wanted)
+        room = [row.room for row in rows if row.sampling is not None]
+        return self._native.draft(self._struct, _cache(cache), batch, self._vocab, specs, room)
 
     def _pack(self, matrix: Matrix, weights: str) -> _Linear:
         self._packed.append(PackedMatrix(matrix, weights, self._arena))
@@ -319,6 +331,43 @@ class NativeDecoder:
             return None
         self._kept.append(tensor.contiguous())
         return self._kept[-1].data_ptr()
+
+
+def _picks(specs: Sequence[SampleSpec]) -> Array[_Pick]:
+    return (_Pick * len(specs))(
+        *[_Pick(spec.sampling.seed, spec.position, spec.sampling.temperature) for spec in specs]
+    )
+
+
+def _batch(rows: Sequence[Row], wanted: Sequence[int]) -> tuple[_Batch, object]:
+    """The rows' tokens as C reads them, and what holds their numbers meanwhile."""
+    tokens: list[int] = []
+    positions: list[int] = []
+    tables: list[int] = []
+    starts: list[int] = []
+    for row in rows:
+        tokens += row.tokens
+        positions += range(row.start, row.end)
+        starts += [len(tables)] * len(row.tokens)
+        tables += row.pages
+    sizes = (len(tokens), len(tokens), len(tables), len(tokens), len(wanted))
+    # One array for all of them: a conversion costs more than its numbers.
+    numbers = np.array([*tokens, *positions, *tables, *starts, *wanted], dtype=np.int32)
+    ids, at, table, first, want, _ = (
+        numbers.ctypes.data + 4 * offset for offset in accumulate(sizes, initial=0)
+    )
+    return _Batch(len(tokens), len(wanted), ids, at, table, first, want), numbers
+
+
+def _cache(cache: KVCache) -> _Cache:
+    data = cache.data
+    return _Cache(
+        data.data_ptr(),
+        None if cache.scale is None else cache.scale.data_ptr(),
+        *data.shape[2:],
+        data.shape[1] // 2,
+        int(cache.scale is not None),
+    )
 
 
 def check_widths(spec: ModelSpec, dtype: torch.dtype) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 from engine.config import Knobs, Request, Sampling
 from engine.core import Engine
 from engine.kvcache import KVCache
+from engine.pages import pages_for
 from engine.stats import PAGE_CACHED, PAGE_FREE, PAGE_RESERVED, StepStats
 from tests.engine.toy import Naive
 
@@ -29,6 +30,8 @@ VALUES: dict[str, tuple[str, ...]] = {
     "max_batch": ("1", "2", "5", "20"),
     "static_batch": ("1", "2", "3", "4"),
     "prefill_chunk": ("0", "1", "2", "5", "64"),
+    "speculation": ("off", "junior", "ngram"),
+    "draft_length": ("1", "2", "4", "16", "auto"),
 }
 # Those that change what is computed: not in VALUES, whose lives are held to one oracle.
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -116,6 +119,11 @@ class Evidence:
     without_cache: int = 0
     reserved: int = 0
     held: int = 0
+    drafts: int = 0  # tokens proposed
+    accepted: int = 0
+    cut_short: int = 0  # rounds that a request's end cut short
+    beside_prefill: int = 0  # steps with drafts and a prompt
+    caught_up: int = 0
     crossed: int = 0  # requests that ran in more than one format
     moved: int = 0  # tokens whose keys and values were converted
     shrunk: int = 0  # requests that lost their pages to a switch
@@ -271,6 +279,7 @@ class Life:
         assert not (stats.preempted and stats.admitted)
         for id, tokens in stats.tokens:
             self._heard[id] += tokens
+        self._check_drafts(stats, before)
         for id, reason in stats.finished:
             self._reasons[id].append(reason)
         for id in self.requests:
@@ -282,6 +291,30 @@ class Life:
         self._check_pages(stats)
         self._note(stats, busy)
         return stats
+
+    def _check_drafts(self, stats: StepStats, before: Mapping[str, list[int]]) -> None:
+        """What is accepted becomes the text, and what is not leaves nothing behind."""
+        said = dict(stats.tokens)
+        for verdict in stats.verdicts:
+            tokens = said[verdict.id]
+            kept = verdict.drafts[: verdict.accepted]
+            assert tokens[: len(kept)] == kept[: len(tokens)]
+            assert 1 <= len(tokens) <= len(kept) + 1 <= len(verdict.drafts) + 1
+            if len(tokens) == len(kept) + 1 <= len(verdict.drafts):
+                assert tokens[-1] != verdict.drafts[len(kept)], "a good draft was turned down"
+            self.evidence.cut_short += len(tokens) <= len(kept)
+            self.evidence.drafts += len(verdict.drafts)
+            self.evidence.accepted += verdict.accepted
+        knobs, drafting = stats.knobs, stats.draft_length > 0
+        assert drafting or not stats.verdicts
+        assert drafting or knobs.speculation == "off" or knobs.draft_length == "auto"
+        self.evidence.beside_prefill += bool(stats.verdicts) and stats.prefill_tokens > 0
+        self.evidence.caught_up += stats.caught_up
+        if knobs.kv_cache == "on" and knobs.paging == "paged":
+            for sequence in self.engine._planner.running:
+                most = pages_for(sequence.computed, self.engine.config.page_size)
+                held = len(sequence.pages) > most
+                assert not (held and sequence.id in said), f"{sequence.id} holds pages for drafts"
 
     def drain(self) -> None:
         patience = 40 * sum(len(r.prompt) + r.sampling.max_tokens for r in self.requests.values())

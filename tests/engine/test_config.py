@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from engine.config import (
     KNOBS,
-    PLANNED,
     EngineConfig,
     EngineError,
     KnobError,
@@ -32,6 +31,9 @@ KNOB_VALUES = {
     "max_batch": st.integers(1, 10**6),
     "static_batch": st.integers(1, 10**6),
     "prefill_chunk": st.integers(0, 10**6),
+    "speculation": st.sampled_from(("off", "junior", "ngram")),
+    "draft_length": st.one_of(st.integers(1, 16), st.just("auto")),
+    "acceptance": st.sampled_from(("equal", "ratio")),
 }
 
 
@@ -49,6 +51,9 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "prefill_chunk": 256,
         "weights": "fp32",
         "kv_dtype": "fp32",
+        "speculation": "off",
+        "draft_length": 4,
+        "acceptance": "equal",
         "kernels": "native",
         "quality": "on",
     }
@@ -89,6 +94,10 @@ def test_switches_take_true_and_false() -> None:
         ("max_batch=many", "knob max_batch: 'many' is not a whole number"),
         ("max_batch=2.5", "knob max_batch: '2.5' is not a whole number"),
         ("max_batch=", "knob max_batch: '' is not a whole number"),
+        ("draft_length=0", "knob draft_length: 0 is too small, from 1 up"),
+        ("draft_length=17", "knob draft_length: 17 is too large, up to 16"),
+        ("draft_length=long", "knob draft_length: 'long' is not a whole number, nor auto"),
+        ("speculation=senior", "knob speculation: 'senior' is not one of off, junior, ngram"),
         ("turbo=on", "no knob is called 'turbo'; there are kv_cache, "),
         ("=on", "no knob is called ''"),
         ("Kv_Cache=on", "no knob is called 'Kv_Cache'"),
@@ -100,12 +109,6 @@ def test_refused_text(text: str, message: str) -> None:
         Knobs.parse(text)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("name", PLANNED)
-def test_knobs_to_come_are_refused_by_name(name: str) -> None:
-    with pytest.raises(KnobError, match=f"knob {name} is not built yet; there are kv_cache, "):
-        Knobs.parse(f"{name}=on")
 
 
 @pytest.mark.parametrize("change", [{"batching": "all"}, {"max_batch": 0}, {"max_batch": 1.5}])
@@ -129,7 +132,6 @@ def test_values_are_frozen(value: Any) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"draft": "junior"},
         {"page_size": 0},
         {"max_context": 1},
         {"kv_memory_mib": 0},

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import core, kvcache, prefix, runner, sampling
+from engine import core, kvcache, prefix, sampling, verify
 from engine.config import EngineConfig, Knobs
 from engine.core import Engine
 from engine.formats import Formats
@@ -43,7 +43,7 @@ from tests.engine.toy import WIDE, Naive, Toy
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TOY = Toy()
-SCHEDULES = range(36)
+SCHEDULES = range(48)
 SWITCHED = range(12)
 
 
@@ -53,7 +53,16 @@ def oracle() -> Naive:
 
 
 def life(folder: Path, pages: int, page_size: int, knobs: Knobs | None = None) -> Life:
-    return Life(TOY.load(folder, pages, page_size, knobs), oracle())
+    draft = TOY, save_junior(TOY, folder)
+    return Life(TOY.load(folder, pages, page_size, knobs, draft), oracle())
+
+
+def save_junior(toy: Toy, folder: Path) -> Path:
+    """Beside the toy's folder: one that says what the toy says about half the time."""
+    junior = folder.with_name(f"{folder.name}-junior")
+    if not junior.exists():
+        replace(toy, noise=0.25).save(junior)
+    return junior
 
 
 @st.composite
@@ -105,6 +114,10 @@ def test_everything_that_could_go_wrong_happens(toy_folder: Path) -> None:
     assert seen.reserved > 20
     assert seen.held > 20
     assert seen.turned == set(VALUES)
+    assert 200 < seen.accepted < 0.9 * seen.drafts
+    assert seen.cut_short > 2
+    assert seen.beside_prefill > 20
+    assert seen.caught_up > 200
     stages = {"waiting", "preempted", "prefill", "decode", "parked", "finished"}
     assert {stage for stage, count in seen.aborted.items() if count} == stages
 
@@ -117,14 +130,20 @@ class Garage:
 
     def __init__(self, toy: Toy, folder: Path, dtype: str) -> None:
         self.toy = toy
-        self._config = EngineConfig(str(folder), dtype=dtype, max_context=256, kv_memory_mib=1)
+        self._config = EngineConfig(
+            str(folder),
+            dtype=dtype,
+            max_context=256,
+            kv_memory_mib=1,
+            draft=str(save_junior(toy, folder)),
+        )
         self._formats = Formats(self._config, Knobs())
         self.alone = Alone(lambda knobs: self.load(32, 4, knobs))
 
     def load(self, pages: int, page_size: int, knobs: Knobs | None = None) -> Engine:
         """An engine with `pages` pages of floats."""
         size = KVCache.page_bytes(self._formats.spec, page_size, self._formats.dtype, "fp32")
-        memory = (pages + 0.5) * size / 2**20
+        memory = (2 * pages + 0.5) * size / 2**20  # the junior's keys and values are as large
         config = replace(self._config, page_size=page_size, kv_memory_mib=memory)
         return Engine(self._formats, config, knobs or Knobs())
 
@@ -265,7 +284,7 @@ def preempted_loses_a_token(patch: pytest.MonkeyPatch) -> None:
 def sampled_a_place_early(patch: pytest.MonkeyPatch) -> None:
     """Noise belongs to the position before."""
     patch.setattr(
-        runner, "SampleSpec", lambda how, position: sampling.SampleSpec(how, position - 1)
+        verify, "SampleSpec", lambda how, position: sampling.SampleSpec(how, position - 1)
     )
 
 

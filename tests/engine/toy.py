@@ -44,6 +44,8 @@ class Toy:
     rotary: dict[str, Any] = field(default_factory=dict)
     style: Literal[4, 5] = 4
     extra: dict[str, Any] = field(default_factory=dict)
+    # How far its weights are off those of the same toy without noise, in their own size.
+    noise: float = 0.0
 
     def config(self) -> dict[str, Any]:
         return {
@@ -102,7 +104,16 @@ class Toy:
             if self.qk_norms:
                 found[root + "self_attn.q_norm.weight"] = 1 + 0.1 * matrix(self.head_size)
                 found[root + "self_attn.k_norm.weight"] = 1 + 0.1 * matrix(self.head_size)
+        if self.noise:
+            for tensor in found.values():
+                noise = torch.randn(tensor.shape, generator=generator)
+                tensor += self.noise * tensor.std() * noise
         return found
+
+    @property
+    def token_numbers(self) -> int:
+        """Of keys and values."""
+        return self.layers * 2 * self.kv_heads * self.head_size
 
     def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
@@ -117,12 +128,16 @@ class Toy:
         pages: int = 64,
         page_size: int = 4,
         knobs: Knobs | None = None,
+        draft: tuple["Toy", Path] | None = None,
         **config,
     ) -> Engine:
         """An engine on a saved folder with exactly `pages` pages; exact arithmetic by default."""
         config = {"dtype": "float64", "max_context": 256} | config
         width = {"float64": 8, "float32": 4}[config["dtype"]]
-        page_bytes = self.layers * 2 * self.kv_heads * self.head_size * page_size * width
+        page_bytes = self.token_numbers * page_size * width
+        if draft is not None:
+            page_bytes += draft[0].token_numbers * page_size * width
+            config["draft"] = str(draft[1])
         return Engine.load(
             EngineConfig(
                 model=str(folder),

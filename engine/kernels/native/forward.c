@@ -281,6 +281,63 @@ EXPORT int pw_sample(Pool *pool, const float *logits, int stride, int rows, int 
     return 0;
 }
 
+typedef struct {
+    int32_t *ids, *positions, *table, *want, *place, *tokens;
+    Pick *picks;
+    float *logits;
+} Drafting;
+
+static int draft(Pool *pool, const Decoder *model, const Cache *cache, const Batch *batch,
+                 int vocab, const Pick *picks, const int32_t *room, int most, int32_t *drafts,
+                 const Drafting *at) {
+    int stride = model->output.out;
+    if (pw_forward(pool, model, cache, batch, at->logits)) return -1;
+    int active = batch->wanted;
+    for (int i = 0; i < active; i++) {
+        at->place[i] = i;
+        at->picks[i] = picks[i];
+    }
+    for (int turn = 0;; turn++) {
+        if (pw_sample(pool, at->logits, stride, active, vocab, at->picks, at->tokens)) return -1;
+        int left = 0;
+        for (int i = 0; i < active; i++) {
+            int row = at->place[i], last = batch->want[row];
+            drafts[row * most + turn] = at->tokens[i];
+            if (turn + 1 == room[row]) continue;
+            at->place[left] = row;
+            at->picks[left] = at->picks[i];
+            at->picks[left].position++;
+            at->ids[left] = at->tokens[i];
+            at->positions[left] = batch->positions[last] + turn + 1;
+            at->table[left] = batch->table[last];
+            at->want[left] = left;
+            left++;
+        }
+        active = left;
+        if (!active) return 0;
+        Batch next = {active, active, at->ids, at->positions, batch->tables, at->table, at->want};
+        if (pw_forward(pool, model, cache, &next, at->logits)) return -1;
+    }
+}
+
+/* Run a batch, and go on from each of its wanted tokens for room[wanted] more, every one sampled
+ * from what this decoder makes of those before it: drafts [wanted][most]. 0, or -1 where memory is
+ * short. */
+EXPORT int pw_draft(Pool *pool, const Decoder *model, const Cache *cache, const Batch *batch,
+                    int vocab, const Pick *picks, const int32_t *room, int most,
+                    int32_t *drafts) {
+    size_t rows = (size_t)batch->wanted, numbers = rows * sizeof(int32_t);
+    char *memory = malloc(6 * numbers + rows * sizeof(Pick) + rows * model->output.out * 4 + 64);
+    if (!memory) return -1;
+    Drafting at = {.picks = (Pick *)memory, .logits = (float *)(memory + rows * sizeof(Pick))};
+    int32_t *next = (int32_t *)(at.logits + rows * model->output.out);
+    int32_t **parts[] = {&at.ids, &at.positions, &at.table, &at.want, &at.place, &at.tokens};
+    for (int i = 0; i < 6; i++) *parts[i] = next + (size_t)i * rows;
+    int short_of = draft(pool, model, cache, batch, vocab, picks, room, most, drafts, &at);
+    free(memory);
+    return short_of;
+}
+
 EXPORT Pool *pw_open(int threads) { return pool_open(threads); }
 EXPORT void pw_close(Pool *pool) { pool_close(pool); }
 EXPORT const char *pw_isa(void) { return ISA; }

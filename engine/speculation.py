@@ -1,0 +1,98 @@
+"""Speculation around a step: who drafts, how many tokens, and what is learnt from each step."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from engine.config import KnobError, Knobs
+from engine.draft_length import Auto, DraftLength, Fixed, Round
+from engine.draft_model import Draft, NoDraft
+from engine.plan import StepPlan, StepResult
+from engine.propose import Junior, Ngram, Nobody, Proposal, Proposer
+from engine.sequence import Sequence
+from engine.stats import StepTimes, Verdict
+
+_NOTHING = Proposal(())
+
+
+class Speculation:
+    """Proposers by their names, and the draft lengths that `auto` has learnt for each setting."""
+
+    def __init__(self, draft: Draft) -> None:
+        self._proposers: dict[str, Proposer] = {"off": Nobody(), "ngram": Ngram()}
+        self.use(draft)
+
+    def use(self, draft: Draft) -> None:
+        """Another draft model, or none."""
+        self._auto: dict[tuple[object, ...], Auto] = {}
+        if isinstance(draft, NoDraft):
+            self._proposers.pop("junior", None)
+        else:
+            self._proposers["junior"] = Junior(draft)
+
+    def check(self, knobs: Knobs) -> None:
+        """Raises KnobError where nobody is there to draft."""
+        if knobs.speculation not in self._proposers:
+            raise KnobError(
+                f"knob speculation: {knobs.speculation} needs a draft model, and none was given"
+            )
+
+    def length(self, knobs: Knobs, requests: int) -> int:
+        """How many drafts so many running requests should have in the next step."""
+        return 0 if knobs.speculation == "off" else self._length(knobs).choose(requests)
+
+    def _length(self, knobs: Knobs) -> DraftLength:
+        if isinstance(knobs.draft_length, int):
+            return Fixed(knobs.draft_length)
+        key = _setting(knobs)
+        if key not in self._auto:
+            self._auto[key] = Auto()
+        return self._auto[key]
+
+    def propose(
+        self, plan: StepPlan, sequences: Mapping[str, Sequence]
+    ) -> tuple[StepPlan, Proposal]:
+        """The plan with drafts behind its rows."""
+        if not plan.draft_length:
+            return plan, _NOTHING
+        proposal = self._proposers[plan.knobs.speculation].propose(plan.rows, sequences, plan.knobs)
+        pairs = zip(plan.rows, proposal.drafts, strict=True)
+        return replace(plan, rows=tuple(row.carrying(drafts) for row, drafts in pairs)), proposal
+
+    def note(
+        self, plan: StepPlan, proposal: Proposal, verdicts: tuple[Verdict, ...], ms: StepTimes
+    ) -> None:
+        """Learn from a step."""
+        if plan.knobs.speculation == "off" or not plan.rows:
+            return
+        usual = all(row.sampling and len(row.tokens) == row.drafts + 1 for row in plan.rows)
+        if usual and not proposal.caught_up:
+            round = Round(
+                requests=len(plan.rows),
+                length=plan.draft_length,
+                accepted=[(len(verdict.drafts), verdict.accepted) for verdict in verdicts],
+                draft_ms=ms.draft,
+                verify_ms=ms.total - ms.draft - ms.score,
+            )
+            self._length(plan.knobs).note(round)
+
+    def forget(self, id: str) -> None:
+        """The request has ended; another may come by its name."""
+        for proposer in self._proposers.values():
+            proposer.forget(id)
+
+
+def verdicts(plan: StepPlan, result: StepResult) -> tuple[Verdict, ...]:
+    """What the rows' drafts came to."""
+    return tuple(
+        Verdict(row.id, row.proposed, len(tokens) - 1)
+        for row, tokens in zip(plan.rows, result.tokens, strict=True)
+        if row.drafts
+    )
+
+
+def _setting(knobs: Knobs) -> tuple[object, ...]:
+    """What makes steps cost and drafts be worth what they are."""
+    return (
+        *(knobs.speculation, knobs.acceptance, knobs.weights, knobs.kv_dtype),
+        *(knobs.kernels, knobs.kv_cache),
+    )
