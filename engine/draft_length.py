@@ -12,7 +12,7 @@ _GUESS = 0.8  # acceptance, before anything is known of it
 _WEIGHT = 4.0  # of the guess, in drafts
 # A look at a neighbour of what is best now comes after so many steps at first, and half as often
 # each time that it changes nothing.
-_LOOK, _LEAST_OFTEN = 12, 96
+_LOOK, _LEAST_OFTEN = 16, 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ class Auto:
 
     A step of n requests with k drafts each takes draft(n) * k + verify(n * (k + 1)) and gives
     n * (1 + a1 + a1 * a2 + ...) tokens, where ai is how often the i-th draft is accepted if the
-    ones before it are. Sizes that have not been tried are taken to cost what the nearest ones
-    suggest, so that they are tried where they could pay.
+    ones before it are. What a size costs that has not been tried follows from those next to it; it
+    is come to from below, as long as that could pay.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,6 @@ class Auto:
         self._hits = [0.0] * LONGEST
         self._verify = _Costs()
         self._draft = _Costs()
-        self._longest = 0  # tried so far
         self._requests = 0
         self._steps = 0
         self._look = _LOOK
@@ -76,20 +75,17 @@ class Auto:
         """0 to LONGEST."""
         if requests != self._requests:
             self._requests, self._look = requests, _LOOK
-        best = max(range(self._reach + 1), key=lambda length: self.rate(requests, length))
+        # Twice the size that has been tried: no leap into the unknown.
+        reach = min(2 * self._verify.largest // max(requests, 1) - 1, LONGEST)
+        best = max(range(max(reach, 0) + 1), key=lambda length: self.rate(requests, length))
         if best != self._best:
             self._best, self._look = best, _LOOK
         self._steps += 1
         if self._steps >= self._look:
             self._steps, self._look = 0, min(2 * self._look, _LEAST_OFTEN)
             self._upwards = not self._upwards
-            return min(best + 1, self._reach) if self._upwards else max(best - 1, 0)
+            return min(best + 1, LONGEST) if self._upwards else max(best - 1, 0)
         return best
-
-    @property
-    def _reach(self) -> int:
-        """Twice what has been tried, and a little: no leap into the unknown."""
-        return min(2 * self._longest + 2, LONGEST)
 
     def rate(self, requests: int, length: int) -> float:
         """Tokens a millisecond of one request, as expected."""
@@ -118,7 +114,6 @@ class Auto:
             for place in range(min(accepted + 1, drafts)):
                 self._tries[place] += 1
                 self._hits[place] += place < accepted
-        self._longest = max(self._longest, round.length)
         places = round.requests + sum(drafts for drafts, _ in round.accepted)
         self._verify.note(places, round.verify_ms)
         longest = max((drafts for drafts, _ in round.accepted), default=0)
@@ -132,11 +127,21 @@ class _Costs:
     def __init__(self) -> None:
         self._measured: dict[int, deque[float]] = {}
 
+    @property
+    def largest(self) -> int:
+        """Size that has been measured, 0 of none."""
+        return max(self._measured, default=0)
+
     def note(self, size: int, ms: float) -> None:
-        self._measured.setdefault(size, deque(maxlen=_KEPT)).append(ms)
+        if size not in self._measured:
+            # What was expected counts as one: a single mishap does not decide.
+            expected = self.of(size)
+            self._measured[size] = deque([expected] if expected else [], maxlen=_KEPT)
+        self._measured[size].append(ms)
 
     def of(self, size: int) -> float:
-        """0 where nothing is known; beyond the largest size known as the last two lead there."""
+        """0 where nothing is known; beyond the largest size known as the last two lead there, or
+        half as much more as it is larger."""
         sizes = sorted(self._measured)
         if not sizes:
             return 0.0
@@ -150,7 +155,7 @@ class _Costs:
         elif len(below) > 1:
             low, high = below[-2:]
         else:
-            return self._median(low)
+            return self._median(low) * (1 + size / low) / 2
         if low == high:
             return self._median(low)
         first, last = self._median(low), self._median(high)
@@ -159,4 +164,4 @@ class _Costs:
 
     def _median(self, size: int) -> float:
         ordered = sorted(self._measured[size])
-        return ordered[len(ordered) // 2]
+        return ordered[(len(ordered) - 1) // 2]

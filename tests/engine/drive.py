@@ -459,7 +459,7 @@ def random_life(
     page_size: int,
     count: int = 60,
     values: Mapping[str, tuple[str, ...]] = VALUES,
-    turns: float = 0.08,
+    turns: float = 0.10,
 ) -> list[Operation]:
     """A life without hypothesis, for the proof that things happen and for planted bugs."""
     random = Random(seed)
