@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.config import WEIGHT_FORMATS
 from engine.kernels.build import NativeUnavailableError, load_library
 from engine.kvcache import KVCache
 from engine.linear import int4_weight
@@ -37,7 +38,6 @@ from engine.spec import ModelSpec
 from engine.tensors import DecoderTensors, Matrix
 
 LANES = 16
-FORMATS = ("fp32", "bf16", "int8", "int4")  # by their numbers in linear.h
 
 
 class _Linear(Structure):
@@ -216,7 +216,7 @@ class PackedMatrix:
         self._weight = arena.keep(self._weight)
         self._bias = None if matrix.bias is None else _padded(matrix.bias)
         self.struct = _Linear(
-            FORMATS.index(weights),
+            WEIGHT_FORMATS.index(weights),
             inputs,
             len(self._weight) * LANES,
             self._weight.data_ptr(),
@@ -231,7 +231,7 @@ class PackedMatrix:
 
 
 class NativeDecoder:
-    """A model on the native kernels, its weights in any of FORMATS.
+    """A model on the native kernels, its weights in any of WEIGHT_FORMATS.
 
     Raises NativeUnavailableError where a width is not one that the kernels take.
     """

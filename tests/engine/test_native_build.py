@@ -17,12 +17,12 @@ from threading import Event, Thread
 import pytest
 import torch
 
-from engine.config import EngineConfig, EngineError, Knobs, Request, Sampling
+from engine.config import WEIGHT_FORMATS, EngineConfig, EngineError, Knobs, Request, Sampling
 from engine.core import Engine
 from engine.formats import Formats
 from engine.kernels import build, native
 from engine.kernels.build import NativeUnavailableError, load_library
-from engine.kernels.native import FORMATS, NativeKernels, PackedMatrix
+from engine.kernels.native import NativeKernels, PackedMatrix
 from engine.linear import Int8Linear
 from engine.memory import Arena
 from tests.engine.compiled import CC, TOYS, compiled, kernels_for, random_matrix, random_rows
@@ -71,7 +71,7 @@ def test_each_format_is_built_once_and_counted(tmp_path: Path) -> None:
     config = EngineConfig(str(toy.save(tmp_path)), kv_memory_mib=1)
     formats = Formats(config, Knobs())
     table, sizes = toy.vocab * toy.hidden * 4, []
-    for weights in FORMATS:
+    for weights in WEIGHT_FORMATS:
         knobs = Knobs(weights=weights)
         assert formats.ready(knobs) == (weights == "fp32")
         formats.prepare(knobs)
@@ -106,7 +106,7 @@ def test_a_switch_of_weights_loses_no_token(tmp_path: Path, kind: str) -> None:
     """What was said before it stays, and two runs that switch alike say the same."""
     toy = TOYS["untied"]
     folder = toy.save(tmp_path)
-    order = Random(1).sample(FORMATS, 4)
+    order = Random(1).sample(WEIGHT_FORMATS, 4)
 
     def run(switches: dict[int, str]) -> tuple[dict[str, list[int]], int, int]:
         # Few pages: some requests are recomputed by weights that did not write them.
@@ -154,7 +154,7 @@ def test_pages_of_other_weights_are_never_shared(tmp_path: Path, kind: str) -> N
         return toy.load(folder, 120, 4, Knobs(weights=weights, kernels=kind), dtype="float32")
 
     expected = {}
-    for weights in FORMATS:
+    for weights in WEIGHT_FORMATS:
         engine = load(weights)
         engine.submit(Request("alone", prompt, sampling))
         run_out(engine)
@@ -385,7 +385,7 @@ def test_an_engine_without_a_compiler_runs_on_torch(
         ({}, "float64", "float64"),
     ],
 )
-@pytest.mark.parametrize("weights", FORMATS)
+@pytest.mark.parametrize("weights", WEIGHT_FORMATS)
 def test_what_native_kernels_cannot_take_runs_on_torch(
     tmp_path: Path, changes: dict[str, int], dtype: str, named: str, weights: str
 ) -> None:

@@ -7,9 +7,9 @@ from random import Random
 import pytest
 import torch
 
-from engine.config import Knobs, Sampling
+from engine.config import WEIGHT_FORMATS, Knobs, Sampling
 from engine.kernels import build
-from engine.kernels.native import FORMATS, NativeDecoder, NativeKernels, PackedMatrix
+from engine.kernels.native import NativeDecoder, NativeKernels, PackedMatrix
 from engine.memory import Arena
 from engine.sampling import SampleSpec, sample
 from tests.engine.compiled import (
@@ -51,7 +51,7 @@ def test_logits_are_torchs(tmp_path: Path, name: str, page_size: int) -> None:
             engine._make_cache(-(-130 // page_size)),
             tokens,
         )
-        for weights in FORMATS
+        for weights in WEIGHT_FORMATS
         for kind in ("native", "torch")
     }
     for weights in ("fp32", "bf16"):
@@ -70,7 +70,7 @@ def test_logits_are_torchs(tmp_path: Path, name: str, page_size: int) -> None:
     torch.testing.assert_close(engine.logits(tokens), found["fp32", "native"], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("weights", FORMATS)
+@pytest.mark.parametrize("weights", WEIGHT_FORMATS)
 @pytest.mark.parametrize("name", list(TOYS))
 def test_a_decoder_gives_the_same_bits_on_all_targets_and_threads(
     tmp_path: Path, name: str, weights: str
@@ -90,7 +90,7 @@ def test_a_decoder_gives_the_same_bits_on_all_targets_and_threads(
 
 
 @pytest.mark.parametrize("page_size", [1, 5, 16])
-@pytest.mark.parametrize("weights", FORMATS)
+@pytest.mark.parametrize("weights", WEIGHT_FORMATS)
 def test_any_cut_of_any_batch(tmp_path: Path, weights: str, page_size: int) -> None:
     for name in ("qwen2", "qwen3", "one kv head"):
         tensors = read_toy(TOYS[name], tmp_path / name)
@@ -100,7 +100,7 @@ def test_any_cut_of_any_batch(tmp_path: Path, weights: str, page_size: int) -> N
 
 
 @pytest.mark.parametrize(("target", "threads"), [("native", 2), ("x86-64-v3", 1)])
-@pytest.mark.parametrize("weights", FORMATS)
+@pytest.mark.parametrize("weights", WEIGHT_FORMATS)
 def test_any_cut_on_other_targets_and_threads(
     tmp_path: Path, weights: str, target: str, threads: int
 ) -> None:

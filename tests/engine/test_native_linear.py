@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.kernels.native import FORMATS, PackedMatrix
+from engine.config import WEIGHT_FORMATS
+from engine.kernels.native import PackedMatrix
 from engine.memory import Arena
 from engine.scheme import GROUP
 from engine.tensors import Matrix
@@ -90,7 +91,7 @@ def test_float_linears_are_as_near_as_their_rounding(weights: str, target: str) 
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("weights", FORMATS)
+@pytest.mark.parametrize("weights", WEIGHT_FORMATS)
 def test_a_row_is_the_same_in_any_number_of_rows(weights: str, target: str) -> None:
     kernels = kernels_for(target)
     for inputs, outputs in SIZES:
@@ -102,7 +103,7 @@ def test_a_row_is_the_same_in_any_number_of_rows(weights: str, target: str) -> N
         hold_rows_alike(linear, inputs, weights)
 
 
-@pytest.mark.parametrize("weights", FORMATS)
+@pytest.mark.parametrize("weights", WEIGHT_FORMATS)
 def test_threads_and_targets_change_no_bit(weights: str) -> None:
     for inputs, outputs in SIZES:
         packed = PackedMatrix(random_matrix(inputs, outputs), weights, Arena())
@@ -113,7 +114,7 @@ def test_threads_and_targets_change_no_bit(weights: str) -> None:
                 assert torch.equal(kernels_for(target, threads).linear(packed, x), expected)
 
 
-@pytest.mark.parametrize("weights", FORMATS)
+@pytest.mark.parametrize("weights", WEIGHT_FORMATS)
 def test_packed_bytes_are_those_of_whole_panels(weights: str) -> None:
     for inputs, outputs in SIZES:
         channels = -(-outputs // 16) * 16
