@@ -134,6 +134,8 @@ class NativeKernels:
             *(c_void_p, c_void_p, c_int, c_int, c_int, POINTER(_Pick)),
             c_void_p,
         )
+        pages = (POINTER(_Cache), POINTER(_Cache), c_int, c_void_p, c_int)
+        library.pw_take.argtypes = (c_void_p, *pages)
         ours = (_Linear, _Layer, _Decoder, _Cache, _Batch, _Pick)
         for which, structure in enumerate(ours):
             if library.pw_sizes(which) != ctypes.sizeof(structure):
@@ -181,6 +183,15 @@ class NativeKernels:
         if short:
             raise MemoryError(f"no memory to sample {rows} tokens")
         return list(tokens)
+
+    def take(self, into: KVCache, other: KVCache, pages: Sequence[int]) -> None:
+        """As KVCache.take, to the bit, of caches of float32 or int8 on a CPU."""
+        numbers = np.array(pages, dtype=np.int32)
+        rows = other.data.shape[0] * other.data.shape[1]
+        with self._lock:
+            self._library.pw_take(
+                self._pool, _cache(into), _cache(other), rows, numbers.ctypes.data, len(pages)
+            )
 
 
 @cache
@@ -294,15 +305,7 @@ class NativeDecoder:
         )
         batch = _Batch(len(tokens), len(wanted), ids, at, table, first, want)
         logits = torch.empty((len(wanted), self._struct.output.outputs), dtype=torch.float32)
-        data = cache.data
-        keep = _Cache(
-            data.data_ptr(),
-            None if cache.scale is None else cache.scale.data_ptr(),
-            *data.shape[2:],
-            data.shape[1] // 2,
-            int(cache.scale is not None),
-        )
-        self._native.forward(self._struct, keep, batch, logits)
+        self._native.forward(self._struct, _cache(cache), batch, logits)
         return logits[:, : self._vocab]
 
     def sample(self, logits: Tensor, specs: Sequence[SampleSpec]) -> list[int]:
@@ -319,6 +322,18 @@ class NativeDecoder:
             return None
         self._kept.append(tensor.contiguous())
         return self._kept[-1].data_ptr()
+
+
+def _cache(cache: KVCache) -> _Cache:
+    """Points into the cache, which has to outlive it."""
+    data, scale = cache.data, cache.scale
+    return _Cache(
+        data.data_ptr(),
+        None if scale is None else scale.data_ptr(),
+        *data.shape[2:],
+        data.shape[1] // 2,
+        int(scale is not None),
+    )
 
 
 def check_widths(spec: ModelSpec, dtype: torch.dtype) -> None:
