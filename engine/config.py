@@ -7,6 +7,8 @@ from operator import index
 from typing import Any, Literal, SupportsIndex
 
 Switch = Literal["on", "off"]
+# How weights can be held, by the numbers that native/linear.h has for them.
+WEIGHT_FORMATS = ("fp32", "bf16", "int8", "int4")
 
 
 class EngineError(ValueError):
@@ -63,7 +65,7 @@ KNOBS: tuple[Knob, ...] = (
     Knob("max_batch", 20, low=1, help="most requests running at once"),
     Knob("static_batch", 4, low=1, help="size of a static batch"),
     Knob("prefill_chunk", 256, low=0, help="prefill tokens a step, 0 for whole prompts"),
-    Knob("weights", "fp32", ("fp32", "bf16", "int8", "int4"), help="how weights are held"),
+    Knob("weights", "fp32", WEIGHT_FORMATS, help="how weights are held"),
     Knob("kv_dtype", "fp32", ("fp32", "int8"), help="how keys and values are held"),
     Knob("speculation", "off", ("off", "junior", "ngram"), help="who drafts for the chief"),
     Knob("draft_length", 4, ("auto",), low=1, high=16, help="tokens drafted at a time"),

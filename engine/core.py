@@ -101,7 +101,13 @@ class Engine:
     def _make_cache(self, pages: int, kv_dtype: str = "fp32") -> KVCache:
         formats = self._formats
         return KVCache(
-            formats.spec, pages, self.config.page_size, formats.dtype, formats.device, kv_dtype
+            formats.spec,
+            pages,
+            self.config.page_size,
+            formats.dtype,
+            formats.device,
+            kv_dtype,
+            formats.native,
         )
 
     def _page_bytes(self, kv_dtype: str) -> int:

@@ -12,6 +12,8 @@ from typing import Protocol
 from engine.config import EngineConfig, Knobs, ModelError
 from engine.decoder import Decoder
 from engine.formats import Formats
+from engine.kernels.build import NativeUnavailableError
+from engine.kernels.native import check_widths
 from engine.kvcache import KVCache
 from engine.spec import ModelSpec, read_spec
 from engine.stats import DraftInfo
@@ -91,6 +93,11 @@ class DraftModel:
         self._spec = read_spec(Path(folder))
         check_draft(Path(folder), self._spec, Path(config.model), target)
         self._dtype, self._device = target.dtype, target.device
+        try:
+            check_widths(self._spec, self._dtype)
+            self._mover = target.native
+        except NativeUnavailableError:
+            self._mover = None
         self._formats: Formats | None = None
         self._cache: KVCache | None = None
 
@@ -121,7 +128,7 @@ class DraftModel:
 
     def make_cache(self, pages: int, kv_dtype: str) -> KVCache | None:
         size = self._config.page_size
-        return KVCache(self._spec, pages, size, self._dtype, self._device, kv_dtype)
+        return KVCache(self._spec, pages, size, self._dtype, self._device, kv_dtype, self._mover)
 
     def use(self, cache: KVCache | None) -> None:
         self._cache = cache

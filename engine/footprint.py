@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
+from engine.config import WEIGHT_FORMATS
 from engine.scheme import INT4, INT8
 from engine.spec import ModelSpec, Rotary
-
-FORMATS = ("fp32", "bf16", "int8", "int4")
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Bytes of a model's weights by format, in the order of FORMATS.
+    """Bytes of a model's weights by format, in the order of WEIGHT_FORMATS.
 
     `projection` where nothing was loaded: the bytes follow from published shapes.
     """
@@ -48,7 +47,7 @@ def loaded(name: str, spec: ModelSpec, shapes: Mapping[str, tuple[int, ...]]) ->
         for tensor, shape in shapes.items()
         if len(shape) == 1 and not tensor.endswith("rotary_emb.inv_freq")
     )
-    sizes = tuple(served_bytes(spec, weights, others) for weights in FORMATS)
+    sizes = tuple(served_bytes(spec, weights, others) for weights in WEIGHT_FORMATS)
     return Footprint(name, False, sizes)
 
 
@@ -58,7 +57,7 @@ def projections() -> tuple[Footprint, ...]:
         Footprint(
             name,
             True,
-            tuple(served_bytes(spec, weights, llama_2_norms(spec)) for weights in FORMATS),
+            tuple(served_bytes(spec, weights, llama_2_norms(spec)) for weights in WEIGHT_FORMATS),
         )
         for name, spec in LLAMA_2.items()
     )

@@ -10,7 +10,7 @@ from engine.calibrated import has_int4, load_int4
 from engine.config import EngineConfig, EngineError, Knobs
 from engine.decoder import Decoder
 from engine.kernels.build import NativeUnavailableError
-from engine.kernels.native import NativeDecoder, check_widths, kernels
+from engine.kernels.native import NativeDecoder, NativeKernels, check_widths, kernels
 from engine.model import TorchDecoder
 from engine.tensors import DecoderTensors, Matrix, read_tensors, with_codes
 
@@ -18,7 +18,8 @@ from engine.tensors import DecoderTensors, Matrix, read_tensors, with_codes
 class Formats:
     """Decoders by weight format and kernels. `prepare` may run beside a step that uses others.
 
-    `why_torch` says why native kernels are not to be had here, "" where they are.
+    `native` are the native kernels, or None where they are not to be had here; `why_torch` says why
+    then, else "".
     """
 
     def __init__(self, config: EngineConfig, knobs: Knobs) -> None:
@@ -43,7 +44,12 @@ class Formats:
         self.max_context = tensors.max_context
         self.parameters = tensors.parameters
         self._embedding = tensors.embedding  # one table for all
-        self.why_torch = self._why_torch()
+        self.native: NativeKernels | None = None
+        self.why_torch = ""
+        try:
+            self.native = self._find_native()
+        except NativeUnavailableError as error:
+            self.why_torch = str(error)
         knobs = self.effective(knobs)
         self._built[_key(knobs)] = self._build(knobs, tensors)
 
@@ -89,20 +95,15 @@ class Formats:
         folder = Path(self._config.model)
         if knobs.weights == "int4" and has_int4(folder):
             tensors = with_codes(tensors, load_int4(folder))
-        if knobs.kernels == "native":
-            native = kernels(torch.get_num_threads())
-            return NativeDecoder(tensors, knobs.weights, native)
+        if knobs.kernels == "native" and self.native is not None:
+            return NativeDecoder(tensors, knobs.weights, self.native)
         return TorchDecoder(tensors, knobs.weights)
 
-    def _why_torch(self) -> str:
+    def _find_native(self) -> NativeKernels:
         if self.device.type != "cpu":
-            return "native kernels are for the CPU"
-        try:
-            check_widths(self.spec, self.dtype)
-            kernels(torch.get_num_threads())
-        except NativeUnavailableError as error:
-            return str(error)
-        return ""
+            raise NativeUnavailableError("native kernels are for the CPU")
+        check_widths(self.spec, self.dtype)
+        return kernels(torch.get_num_threads())
 
 
 def _key(knobs: Knobs) -> tuple[str, str]:

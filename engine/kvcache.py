@@ -1,6 +1,7 @@
 """The KV cache's tensors, and the torch kernels' way into them."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,12 +13,20 @@ from engine.plan import Row
 from engine.spec import ModelSpec
 
 
+class PageMover(Protocol):
+    """What moves pages faster than torch, in one pass over them."""
+
+    def take(self, into: "KVCache", other: "KVCache", pages: Sequence[int]) -> None:
+        """As `into.take(other, pages)` in torch, to the bit; there is a page at least."""
+        ...
+
+
 class KVCache:
     """Keys and values of all layers in pages, in the model's own dtype or as int8.
 
     `data` is [layers, 2 * kv_heads, pages, page_size, head]: a layer's keys of all heads, then its
     values. As int8 every token has a scale for each head, in `scale` [layers, 2 * kv_heads, pages,
-    page_size], float32; else that is None.
+    page_size], float32; else that is None. With a `mover`, pages of other caches are taken by it.
     """
 
     def __init__(
@@ -28,6 +37,7 @@ class KVCache:
         dtype: torch.dtype,
         device: torch.device,
         kv_dtype: str = "fp32",
+        mover: PageMover | None = None,
     ) -> None:
         shape = (spec.layers, 2 * spec.kv_heads, pages, page_size, spec.head_size)
         self.scale: Tensor | None = None
@@ -37,6 +47,7 @@ class KVCache:
         else:
             self.data = _zeros(shape, dtype, device)
         self._dtype = dtype
+        self._mover = mover
 
     @staticmethod
     def page_bytes(spec: ModelSpec, page_size: int, dtype: torch.dtype, kv_dtype: str) -> int:
@@ -68,6 +79,9 @@ class KVCache:
     def take(self, other: "KVCache", pages: list[int]) -> None:
         """Fill pages 0, 1, ... with these pages of another cache, in this one's format."""
         if not pages:
+            return
+        if self._mover is not None:
+            self._mover.take(self, other, pages)
             return
         index = torch.tensor(pages, device=self.data.device)
         for layer in range(len(self.data)):

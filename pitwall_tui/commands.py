@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from engine.config import KNOBS
+from engine.config import KNOBS, WEIGHT_FORMATS
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ KNOB_KEYS: tuple[KnobKeys, ...] = (
     KnobKeys("max_batch", "5", "max", _BATCHES, "left_square_bracket", "right_square_bracket"),
     KnobKeys("static_batch", "6", "st", ("1", "2", "4", "8", "12", "16", "20")),
     KnobKeys("prefill_chunk", "7", "ch", ("0", "32", "64", "128", "256", "512", "1024")),
-    KnobKeys("weights", "8", "", ("fp32", "bf16", "int8", "int4")),
+    KnobKeys("weights", "8", "", WEIGHT_FORMATS),
     KnobKeys("kv_dtype", "9", "kv", ("fp32", "int8")),
     KnobKeys("kernels", "0", "", ("native", "torch")),
     KnobKeys("quality", "m", "qual", ("on", "off")),

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.config import WEIGHT_FORMATS
 from engine.decoder import draft_in_turn
 from engine.kernels.build import NativeUnavailableError, load_library
 from engine.kvcache import KVCache
@@ -39,7 +40,6 @@ from engine.spec import ModelSpec
 from engine.tensors import DecoderTensors, Matrix
 
 LANES = 16
-FORMATS = ("fp32", "bf16", "int8", "int4")  # by their numbers in linear.h
 
 
 class _Linear(Structure):
@@ -140,6 +140,8 @@ class NativeKernels:
             *(c_void_p, POINTER(_Decoder), POINTER(_Cache), POINTER(_Batch)),
             *(c_int, POINTER(_Pick), c_void_p, c_int, c_void_p),
         )
+        pages = (POINTER(_Cache), POINTER(_Cache), c_int, c_void_p, c_int)
+        library.pw_take.argtypes = (c_void_p, *pages)
         ours = (_Linear, _Layer, _Decoder, _Cache, _Batch, _Pick)
         for which, structure in enumerate(ours):
             if library.pw_sizes(which) != ctypes.sizeof(structure):
@@ -207,6 +209,15 @@ class NativeKernels:
             raise MemoryError(f"no memory to draft for {len(room)} requests")
         return [drafts[i * most : i * most + count] for i, count in enumerate(room)]
 
+    def take(self, into: KVCache, other: KVCache, pages: Sequence[int]) -> None:
+        """As KVCache.take, to the bit, of caches of float32 or int8 on a CPU."""
+        numbers = np.array(pages, dtype=np.int32)
+        rows = other.data.shape[0] * other.data.shape[1]
+        with self._lock:
+            self._library.pw_take(
+                self._pool, _cache(into), _cache(other), rows, numbers.ctypes.data, len(pages)
+            )
+
 
 @cache
 def kernels(threads: int) -> NativeKernels:
@@ -241,7 +252,7 @@ class PackedMatrix:
         self._weight = arena.keep(self._weight)
         self._bias = None if matrix.bias is None else _padded(matrix.bias)
         self.struct = _Linear(
-            FORMATS.index(weights),
+            WEIGHT_FORMATS.index(weights),
             inputs,
             len(self._weight) * LANES,
             self._weight.data_ptr(),
@@ -256,7 +267,7 @@ class PackedMatrix:
 
 
 class NativeDecoder:
-    """A model on the native kernels, its weights in any of FORMATS.
+    """A model on the native kernels, its weights in any of WEIGHT_FORMATS.
 
     Raises NativeUnavailableError where a width is not one that the kernels take.
     """
@@ -360,13 +371,14 @@ def _batch(rows: Sequence[Row], wanted: Sequence[int]) -> tuple[_Batch, object]:
 
 
 def _cache(cache: KVCache) -> _Cache:
-    data = cache.data
+    """Points into the cache, which has to outlive it."""
+    data, scale = cache.data, cache.scale
     return _Cache(
         data.data_ptr(),
-        None if cache.scale is None else cache.scale.data_ptr(),
+        None if scale is None else scale.data_ptr(),
         *data.shape[2:],
         data.shape[1] // 2,
-        int(cache.scale is not None),
+        int(scale is not None),
     )
 
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.config import WEIGHT_FORMATS
+
 if TYPE_CHECKING:
     from engine.compare import Document
     from engine.spec import ModelSpec
@@ -110,7 +112,7 @@ def _measure(model: Path, out: Path | None, races: int, seed: int) -> dict[str, 
     schemes.append({"scheme": GPTQ, **_weights(weight_figures(tensors, codes))})
     if out is not None:
         save_int4(model, out, codes)
-    models = {name: served(tensors, name) for name in ("fp32", "bf16", "int8", "int4")}
+    models = {name: served(tensors, name) for name in WEIGHT_FORMATS}
     models[GPTQ] = served(with_codes(tensors, codes), "int4")
     qualities = compare(
         models["fp32"],

@@ -1,6 +1,7 @@
 """Where a layer's weights lie before and after quantization: histograms, errors, pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from math import log1p
 
@@ -50,48 +51,63 @@ def _axis(reach: float, cells: int, name: str = "0") -> Row:
     return (Span(f" -{end}{middle}+{end}", "dim"),)
 
 
-def _logarithmic(histogram: Histogram, cells: int) -> list[float]:
-    counts = resampled(histogram.counts, cells)
-    return [log1p(count) / log1p(max(counts)) for count in counts]
-
-
 def _role(view: WorkshopView, role: str) -> str:
     """What an earlier choice left is faint until the new one is there."""
     return role if view.current else "dim"
 
 
+@dataclass(frozen=True, slots=True)
+class _Plot:
+    """A histogram, the role of its columns, and labels from long to short."""
+
+    histogram: Histogram
+    role: str
+    labels: tuple[str, ...] = ()
+
+
 def draw_weights(view: WorkshopView, cells: int, height: int) -> Rows:
     """Two histograms on one axis, counts on a logarithmic scale: weights before, and after."""
-    head = heading("WEIGHTS", (Span("how many, log scale", "dim"),), cells)
-    study, inside, lines = view.study, cells - 2, height - 2
-    if study is None or inside < 1 or lines < 2:
+    head, study = heading("WEIGHTS", (Span("how many, log scale", "dim"),), cells), view.study
+    if study is None:
         return fit_box((head,), cells, height)
-    upper = (lines + 1) // 2
-    rows = _plot(
-        _logarithmic(study.before, inside),
-        upper,
-        _role(view, "chart.area"),
-        (f"before: {_count(sum(study.before.counts))} weights", "before"),
+    before = f"before: {_count(sum(study.before.counts))} weights"
+    after = f"after: {_count(study.outputs)} values"
+    plots = (
+        _Plot(study.before, "chart.area", (before, "before")),
+        _Plot(study.after, "chart.mark", (after, "after")),
     )
-    rows += _plot(
-        _logarithmic(study.after, inside),
-        lines - upper,
-        _role(view, "chart.mark"),
-        (f"after: {_count(study.outputs)} values", "after"),
-    )
-    return fit_box((head, *rows, _axis(study.before.reach, cells)), cells, height)
+    return _histograms(view, head, plots, log1p, cells, height)
 
 
 def draw_off(view: WorkshopView, cells: int, height: int) -> Rows:
     """The histogram of the errors, from none to the commonest."""
-    head = heading("ERROR", (Span("after - before, how many", "dim"),), cells)
-    study, inside, lines = view.study, cells - 2, height - 2
-    if study is None or inside < 1 or lines < 1:
+    head, study = heading("ERROR", (Span("after - before, how many", "dim"),), cells), view.study
+    if study is None:
         return fit_box((head,), cells, height)
-    counts = resampled(study.off.counts, inside)
-    heights = [count / max(counts) for count in counts]
-    rows = _plot(heights, lines, _role(view, "sector.purple"))
-    return fit_box((head, *rows, _axis(study.off.reach, cells)), cells, height)
+    return _histograms(view, head, (_Plot(study.off, "sector.purple"),), float, cells, height)
+
+
+def _histograms(
+    view: WorkshopView,
+    head: Row,
+    plots: Sequence[_Plot],
+    scale: Callable[[float], float],
+    cells: int,
+    height: int,
+) -> Rows:
+    """Plots one above the other on the first one's axis, each up to its own largest count."""
+    inside, lines = cells - 2, height - 2
+    if inside < 1 or lines < len(plots):
+        return fit_box((head,), cells, height)
+    rows: list[Row] = []
+    for below, plot in zip(reversed(range(len(plots))), plots, strict=True):
+        counts = [scale(count) for count in resampled(plot.histogram.counts, inside)]
+        most = max(counts)
+        heights = [count / most for count in counts]
+        # Upper ones get the lines that cannot be shared.
+        share = (lines + below) // len(plots)
+        rows += _plot(heights, share, _role(view, plot.role), plot.labels)
+    return fit_box((head, *rows, _axis(plots[0].histogram.reach, cells)), cells, height)
 
 
 def draw_pairs(view: WorkshopView, cells: int, height: int) -> Rows:

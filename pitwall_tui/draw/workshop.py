@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from math import isfinite
 
-from engine.footprint import FORMATS, Footprint
+from engine.config import WEIGHT_FORMATS
+from engine.footprint import Footprint
 from engine.studies import CALIBRATED, LayerRow, LayerStudy
 from pitwall_tui.draw.cells import (
     Row,
@@ -157,9 +158,9 @@ def _clickable(spans: Row, name: str, chosen: bool, cells: int) -> Row:
 
 def draw_footprints(view: WorkshopView, cells: int, height: int) -> Rows:
     """Bytes of all weights by format: the model's own, then others as they would be."""
-    wide = max(0, (cells - 2 - _LABEL) // len(FORMATS))
+    wide = max(0, (cells - 2 - _LABEL) // len(WEIGHT_FORMATS))
     head = heading("MEMORY", (Span("all weights, as served", "dim"),), cells)
-    titles = "".join(fit(name, wide, "right") for name in FORMATS)
+    titles = "".join(fit(name, wide, "right") for name in WEIGHT_FORMATS)
     rows: list[Row] = [head, (Span(" " * (_LABEL + 1)), Span(titles, "dim"))]
     own = [footprint for footprint in view.footprints if not footprint.projection]
     others = [footprint for footprint in view.footprints if footprint.projection]

@@ -1,11 +1,8 @@
 """Keys and values held as int8, and the switch between that and floats in the middle of a run."""
 
 import math
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -19,35 +16,29 @@ from engine.config import EngineConfig, Knobs, Request, RequestError, Sampling
 from engine.core import Engine
 from engine.decoder import Decoder
 from engine.formats import Formats
-from engine.kernels.native import NativeDecoder, NativeKernels
+from engine.kernels.native import NativeDecoder
 from engine.kvcache import KVCache, PagedAttention
 from engine.model import TorchDecoder
 from engine.plan import Row
 from engine.planner import Planner
 from engine.stats import StepStats
 from engine.tensors import DecoderTensors, read_tensors
+from tests.engine.compiled import compiled, kernels_for
 from tests.engine.cuts import CPU, all_logits, hold_cuts_alike, make_cache, read_toy
 from tests.engine.drive import check_moved, fill_unused, held_by
 from tests.engine.toy import WIDE, Naive, Toy
 
-CC = shutil.which(os.environ.get("CC") or "cc")
 # As many as the engine's kernels get: more only wait for each other here.
 pytestmark = pytest.mark.usefixtures("one_thread")
-compiled = pytest.mark.skipif(CC is None, reason="there is no C compiler")
 KINDS = [pytest.param("native", marks=compiled), "torch"]
 PAGE_SIZES = (1, 5, 16)
 # Widths that torch's packed linears and native kernels take alike.
 TOY = WIDE
 
 
-@cache
-def kernels_for(target: str = "native", threads: int = 1) -> NativeKernels:
-    return NativeKernels(threads, target)
-
-
 def make_decoder(tensors: DecoderTensors, kind: str, weights: str = "fp32") -> Decoder:
     if kind == "native":
-        return NativeDecoder(tensors, weights, kernels_for())
+        return NativeDecoder(tensors, weights, kernels_for("native"))
     return TorchDecoder(tensors, weights)
 
 
@@ -614,7 +605,8 @@ def attends(folder: Path, _: pytest.MonkeyPatch) -> None:
 
 
 def moves(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    test_only_pages_in_use_are_converted(folder, patch, "float32")
+    # In torch, where the plants are: float32 pages are moved by native kernels.
+    test_only_pages_in_use_are_converted(folder, patch, "float64")
 
 
 def shrinks(folder: Path, _: pytest.MonkeyPatch) -> None:

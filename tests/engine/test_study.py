@@ -15,7 +15,8 @@ from torch import Tensor
 import engine.workshop
 from engine.calibrated import save_int4
 from engine.compare import read_model
-from engine.footprint import FORMATS, LLAMA_2, llama_2_norms, projections, served_bytes
+from engine.config import WEIGHT_FORMATS
+from engine.footprint import LLAMA_2, llama_2_norms, projections, served_bytes
 from engine.kernels.build import NativeUnavailableError
 from engine.kernels.native import NativeDecoder, kernels
 from engine.model import TorchDecoder
@@ -147,7 +148,7 @@ def test_the_bytes_told_are_those_that_a_decoder_holds(name: str, tmp_path: Path
     folder = TOYS[name].save(tmp_path / "toy")
     held = told(folder)
     tensors = read_tensors(folder, torch.float32, torch.device("cpu"), 64)
-    assert held == {weights: TorchDecoder(tensors, weights).nbytes for weights in FORMATS}
+    assert held == {weights: TorchDecoder(tensors, weights).nbytes for weights in WEIGHT_FORMATS}
 
 
 def told(folder: Path) -> dict[str, int]:
@@ -156,7 +157,7 @@ def told(folder: Path) -> dict[str, int]:
     own, *others = stock.footprints
     assert (own.name, own.projection) == (folder.name, False)
     assert tuple(others) == projections()
-    return dict(zip(FORMATS, own.nbytes, strict=True))
+    return dict(zip(WEIGHT_FORMATS, own.nbytes, strict=True))
 
 
 def test_the_chief_takes_what_both_of_its_decoders_hold() -> None:
@@ -166,7 +167,7 @@ def test_the_chief_takes_what_both_of_its_decoders_hold() -> None:
         native = kernels(torch.get_num_threads())
     except NativeUnavailableError as error:
         pytest.skip(str(error))
-    for name in FORMATS:
+    for name in WEIGHT_FORMATS:
         assert held[name] == TorchDecoder(tensors, name).nbytes
         assert held[name] == NativeDecoder(tensors, name, native).nbytes
 

@@ -67,6 +67,17 @@ static void cache_write(const Cache *cache, int64_t row, int32_t page, int slot,
         memcpy((float *)cache->data + at * cache->head, x, (size_t)cache->head * sizeof(float));
 }
 
+/* A slot's floats: where they lie, or made of its codes in x [head]. */
+static const float *cache_read(const Cache *cache, int64_t row, int32_t page, int slot, float *x) {
+    size_t at = slot_of(cache, row, page) + (size_t)slot;
+    if (!cache->int8) return (const float *)cache->data + at * cache->head;
+    const int8_t *codes = (const int8_t *)cache->data + at * cache->head;
+    vf scale = vf_set(cache->scale[at]);
+    for (int i = 0; i < cache->head; i += LANES)
+        vf_store(x + i, vf_mul(vf_load_i8(codes + i), scale));
+    return x;
+}
+
 /* `int8` is cache->int8, as a constant where these are inlined. */
 INLINE vf element(const Cache *cache, int int8, size_t at, int i) {
     return int8 ? vf_load_i8((const int8_t *)cache->data + at * cache->head + i)

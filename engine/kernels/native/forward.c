@@ -338,6 +338,31 @@ EXPORT int pw_draft(Pool *pool, const Decoder *model, const Cache *cache, const 
     return short_of;
 }
 
+typedef struct {
+    const Cache *into, *from;
+    const int32_t *pages;
+    int count;
+} Take;
+
+static void stage_take(void *context, int row, int thread) {
+    const Take *take = context;
+    float x[take->from->head];
+    (void)thread;
+    for (int page = 0; page < take->count; page++)
+        for (int slot = 0; slot < take->from->page_size; slot++)
+            cache_write(take->into, row, page, slot,
+                        cache_read(take->from, row, take->pages[page], slot, x));
+}
+
+/* Fill pages 0, 1, ... of a cache with `count` pages of another, in its own format; `rows` are
+ * layers * 2 * kv_heads of both. */
+EXPORT void pw_take(Pool *pool, const Cache *into, const Cache *from, int rows,
+                    const int32_t *pages, int count) {
+    Take take = {into, from, pages, count};
+    pool_wake(pool);
+    pool_run(pool, stage_take, &take, rows);
+}
+
 EXPORT Pool *pw_open(int threads) { return pool_open(threads); }
 EXPORT void pw_close(Pool *pool) { pool_close(pool); }
 EXPORT const char *pw_isa(void) { return ISA; }
