@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from random import Random
 
@@ -19,16 +20,15 @@ from engine import kvcache, runner
 from engine.config import EngineConfig, Knobs, Request, Sampling
 from engine.core import Engine
 from engine.decoder import Decoder
-from engine.kernels.native import NativeDecoder
 from engine.linear import PackedLinear
-from engine.model import TorchDecoder
 from engine.plan import Row
-from engine.sampling import SampleSpec, sample
 from engine.tensors import Matrix
+from engine.verify import RULES, accept_equal
 from tests.engine.drive import knobs_from
-from tests.engine.toy import QKV, WIDE, Toy
+from tests.engine.toy import QKV, WIDE, Toy, save_junior
 
 CHIEF = Path(__file__).parents[2] / "assets" / "models" / "chief"
+JUNIOR = CHIEF.with_name("junior")
 Seen = dict[tuple[int, int], Tensor]
 
 
@@ -43,18 +43,24 @@ def threads(count: int) -> Iterator[None]:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
-    """Logits of every token sampled, by (seed of its request, position)."""
+    """Logits of every token that was kept, by (seed of its request, position)."""
     found: Seen = {}
 
-    def note(decoder: Decoder, logits: Tensor, specs: list[SampleSpec]) -> list[int]:
-        for row, spec in zip(logits, specs, strict=True):
-            place = spec.sampling.seed, spec.position
-            assert place not in found or torch.equal(found[place], row)
-            found[place] = row.clone()
-        return sample(logits, specs)
+    def note(
+        decoder: Decoder, rows: list[Row], logits: Tensor, drafted: Tensor | None
+    ) -> list[tuple[int, ...]]:
+        kept = accept_equal(decoder, rows, logits, drafted)
+        places = iter(logits)
+        for row, tokens in zip(rows, kept, strict=True):
+            assert row.sampling is not None
+            for i, of_place in enumerate(islice(places, row.drafts + 1)):
+                place = row.sampling.seed, row.length + i
+                if i < len(tokens):  # after a draft that was wrong it says something else
+                    assert place not in found or torch.equal(found[place], of_place)
+                    found[place] = of_place.clone()
+        return kept
 
-    for decoder in (TorchDecoder, NativeDecoder):
-        monkeypatch.setattr(decoder, "sample", note)
+    monkeypatch.setitem(RULES, "equal", note)
     return found
 
 
@@ -87,6 +93,8 @@ def hold_alike(
         counts["hits"] += stats.prefix_hits
         states = [together.request(request.id).state for request in requests]
         counts["parked"] += states.count("parked")
+        counts["drafts"] += sum(len(verdict.drafts) for verdict in stats.verdicts)
+        counts["accepted"] += sum(verdict.accepted for verdict in stats.verdicts)
     assert seen.keys() == alone.keys()
     return counts
 
@@ -122,7 +130,8 @@ def test_toys(tmp_path: Path, seen: Seen, toy: Toy, page_size: int) -> None:
     pages = -(-240 // page_size)
 
     def make() -> Engine:
-        return toy.load(folder, pages, page_size, dtype="float32")
+        draft = toy, save_junior(toy, folder)
+        return toy.load(folder, pages, page_size, None, draft, dtype="float32")
 
     totals: Counter[str] = Counter()
     for seed in range(2):
@@ -130,17 +139,21 @@ def test_toys(tmp_path: Path, seen: Seen, toy: Toy, page_size: int) -> None:
     assert totals["preempted"] > 0
     assert totals["hits"] > 0
     assert totals["parked"] > 0
+    assert 0 < totals["accepted"] <= totals["drafts"]
 
 
 @pytest.mark.skipif(not (CHIEF / "config.json").exists(), reason="the chief is not there")
 def test_the_chief(seen: Seen) -> None:
     def make() -> Engine:
-        return Engine.load(EngineConfig(str(CHIEF), kv_memory_mib=8, max_context=512))
+        config = EngineConfig(str(CHIEF), str(JUNIOR), kv_memory_mib=12, max_context=512)
+        return Engine.load(config)
 
     with threads(1):
         lengths = [129, 130, 17, 3, 127, 128, 250, 40]
         requests = requests_for(make().info.vocab_size, lengths, 8)
-        assert hold_alike(make, seen, requests, 3)["hits"] > 0
+        counts = hold_alike(make, seen, requests, 6)
+        assert counts["hits"] > 0
+        assert counts["accepted"] > 0
     seen.clear()
     with threads(2):
         few = requests_for(make().info.vocab_size, [129, 17, 33], 3)

@@ -140,7 +140,7 @@ def test_a_sample_is_what_the_formula_says(
             assert watched.score(kept) is None
             row = Row("a", place, (tokens[place],), pages, LONG)
             rows.append(served.run(kept, [row], [0]))
-            watched.note(StepPlan(knobs, (row,), (), (), "", 0, 0), rows[-1], 1e-3)
+            watched.note(StepPlan(knobs, (row,), (), (), "", 0, 0), rows[-1], ((0,),), 1e-3)
         found = watched.score(kept)
         before = cache(len(pages))
         before.take(kept, list(pages))
@@ -176,7 +176,7 @@ def test_it_takes_no_more_than_its_share(folder: Path, monkeypatch: pytest.Monke
     for place in range(200):
         row = Row("a", place, (1,), tuple(range(16)), LONG)
         logits = torch.zeros(1, WIDE.vocab)
-        watched.note(StepPlan(knobs, (row,), (), (), "", 0, 0), logits, 0.25)
+        watched.note(StepPlan(knobs, (row,), (), (), "", 0, 0), logits, ((0,),), 0.25)
         if watched.score(kept) is not None:
             scored.append(place)
     # Half a second of rest, 32 steps of watching, then a tenth of the time: 10 seconds of rest,

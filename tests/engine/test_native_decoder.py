@@ -1,6 +1,7 @@
 """Decoders on the native kernels, held to torch's and to themselves, and the tokens they pick."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -8,9 +9,11 @@ import pytest
 import torch
 
 from engine.config import WEIGHT_FORMATS, Knobs, Sampling
+from engine.decoder import draft_in_turn
 from engine.kernels import build
 from engine.kernels.native import NativeDecoder, NativeKernels, PackedMatrix
 from engine.memory import Arena
+from engine.plan import Row
 from engine.sampling import SampleSpec, sample
 from tests.engine.compiled import (
     TARGETS,
@@ -192,3 +195,32 @@ def test_the_last_bit_is_looked_at(
         packed = PackedMatrix(random_matrix(384, 208), "fp32", Arena())
         with pytest.raises(AssertionError):
             hold_rows_alike(lambda x: kernels.linear(packed, x), 384, "fp32")
+
+
+@pytest.mark.parametrize("weights", ["fp32", "int8"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_drafts_are_those_of_a_pass_after_the_other(
+    tmp_path: Path, weights: str, threads: int
+) -> None:
+    """Any number for each of some requests, beside others that only catch up; and as many again
+    find what the first have left of keys and values."""
+    tensors, random = read_toy(TOYS["qwen3"], tmp_path), Random(1)
+    decoder = NativeDecoder(tensors, weights, kernels_for("native", threads))
+    caches = [make_cache(tensors, 40, 5) for _ in range(2)]
+    rows = []
+    for i, room in enumerate((3, 0, 1, 7, 0, 2)):
+        tokens = tuple(random.randrange(70) for _ in range(1 + 4 * i))
+        how = Sampling(temperature=0.9 * (i % 2), seed=i) if room else None
+        rows.append(Row(str(i), 0, tokens, tuple(range(6 * i, 6 * i + 6)), how, room))
+    found = decoder.draft(caches[0], rows)
+    assert [len(drafts) for drafts in found] == [3, 1, 7, 2]
+    expected, logits = draft_in_turn(decoder, caches[1], rows)
+    assert found == expected
+    assert logits is not None
+    assert logits.shape == (13, tensors.spec.vocab_size)
+    assert torch.equal(caches[0].data, caches[1].data)
+    filtered = [
+        replace(row, sampling=row.sampling and replace(row.sampling, top_k=2)) for row in rows
+    ]
+    again = decoder.draft(caches[0], filtered)
+    assert again == draft_in_turn(decoder, caches[1], filtered)[0]

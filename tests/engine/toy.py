@@ -149,6 +149,14 @@ class Toy:
         )
 
 
+def save_junior(toy: Toy, folder: Path) -> Path:
+    """Beside the toy's folder: one that says what the toy says about half the time."""
+    junior = folder.with_name(f"{folder.name}-junior")
+    if not junior.exists():
+        replace(toy, noise=0.25).save(junior)
+    return junior
+
+
 class Naive:
     """A decoder written for plainness: float64, no cache, one sequence, no shared code.
 
