@@ -11,6 +11,7 @@ import torch
 from engine.bandwidth import read_bandwidth
 from engine.config import EngineConfig, EngineError, Knobs, Request, RequestError, Sampling
 from engine.draft_model import Draft, DraftModel, NoDraft
+from engine.figures import page_counts, page_map, request_stats
 from engine.formats import Formats
 from engine.kvcache import KVCache
 from engine.meter import Meter, reference
@@ -22,16 +23,10 @@ from engine.runner import Runner, passes
 from engine.sequence import Sequence
 from engine.speculation import Speculation, verdicts
 from engine.stats import (
-    PAGE_CACHED,
-    PAGE_FREE,
-    PAGE_RESERVED,
-    PAGE_SHARED,
-    PAGE_USED,
     EngineSnapshot,
     FinishReason,
     ModelInfo,
     PageCounts,
-    PageMap,
     RequestStats,
     StepStats,
     StepTimes,
@@ -201,7 +196,7 @@ class Engine:
 
     def request(self, id: str) -> RequestStats:
         """How a request stands. Raises RequestError if unknown."""
-        return self._request_stats(self._known(id))
+        return request_stats(self._known(id))
 
     def _known(self, id: str) -> Sequence:
         if id not in self._sequences:
@@ -494,59 +489,14 @@ class Engine:
             paused=paused,
             pace=pace,
             steps=steps,
-            requests=tuple(self._request_stats(sequence) for sequence in sequences),
-            page_map=self._page_map(sequences),
+            requests=tuple(map(request_stats, sequences)),
+            page_map=page_map(self._pool, sequences, self.config.page_size),
             pages=self._page_counts(),
             weights_bytes=self._formats.get(self._served).nbytes,
             weights_held=self._formats.nbytes,
             draft=self._draft.info(self._served),
         )
 
-    def _request_stats(self, sequence: Sequence) -> RequestStats:
-        return RequestStats(
-            id=sequence.id,
-            state=sequence.state,
-            prompt_tokens=len(sequence.request.prompt),
-            output_tokens=sequence.output_length,
-            pages=len(sequence.pages),
-            hit_tokens=sequence.hit_tokens,
-            preemptions=sequence.preemptions,
-            submitted=sequence.submitted,
-            first_token=sequence.first_token,
-            finished=sequence.finished,
-            finish_reason=sequence.finish_reason,
-        )
-
     def _page_counts(self) -> PageCounts:
-        size = self.config.page_size
-        reserved = empty = 0
-        for sequence in self._planner.running:
-            reserved += len(sequence.pages) - pages_for(sequence.computed, size)
-            empty += len(sequence.pages) * size - sequence.computed
-        pool = self._pool
-        return PageCounts(
-            total=pool.total,
-            used=pool.used,
-            cached=pool.cached,
-            free=pool.free,
-            reserved=reserved,
-            empty_slots=empty,
-            page_bytes=self._page_bytes(self._served.kv_dtype),
-        )
-
-    def _page_map(self, sequences: list[Sequence]) -> PageMap:
-        kinds = bytearray(
-            PAGE_CACHED if self._pool.is_cached(page) else PAGE_FREE
-            for page in range(self._pool.total)
-        )
-        owners = bytearray(b"\xff" * self._pool.total)
-        for owner, sequence in enumerate(sequences):
-            written = pages_for(sequence.computed, self.config.page_size)
-            for number, page in enumerate(sequence.pages):
-                if self._pool.refs[page] > 1:
-                    kinds[page] = PAGE_SHARED
-                else:
-                    kinds[page] = PAGE_USED if number < written else PAGE_RESERVED
-                if owners[page] == 255:
-                    owners[page] = min(owner, 254)
-        return PageMap(bytes(kinds), bytes(owners))
+        size = self._page_bytes(self._served.kv_dtype)
+        return page_counts(self._pool, self._planner.running, self.config.page_size, size)

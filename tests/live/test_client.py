@@ -155,6 +155,62 @@ def test_weights_are_built_beside_the_race_and_used_when_they_are_there(start: S
     assert sum(len(new) for new in tokens(answers).values()) > 0
 
 
+def speculated(answer: Answer) -> bool:
+    return any(step.verdicts for x in snapshots([answer]) for step in x.steps)
+
+
+def test_a_draft_model_comes_into_the_race_and_bad_ones_do_not(
+    start: Start, folder: Path, tmp_path: Path
+) -> None:
+    """Built beside the race; the texts are those of an engine that never drafted."""
+    client = start()
+    until(client, is_ready)
+    told: list[Answer] = []
+    client.submit(requests(3, most=1500))
+    client.set_knobs(Knobs(speculation="junior"))
+    told += until(client, lambda answer: isinstance(answer, Refusal))
+    client.set_draft(str(tmp_path))  # an empty folder
+    told += until(client, lambda answer: isinstance(answer, Refusal))
+    reasons = [answer.reason for answer in told if isinstance(answer, Refusal)]
+    assert "needs a draft model" in reasons[0]
+    assert str(tmp_path) in reasons[1]
+    assert snapshots(told)[-1].draft is None
+    client.set_draft(str(folder))
+    told += until(
+        client, lambda answer: isinstance(answer, Snapshot) and answer.snapshot.draft is not None
+    )
+    client.set_knobs(Knobs(speculation="junior", draft_length=3))
+    told += until(client, speculated)
+    draft = snapshots(told)[-1].draft
+    assert draft is not None
+    assert (draft.name, draft.layers) == (folder.name, 2)
+    assert draft.weights_bytes > 0
+    told += until(client, finished)
+    verdicts = [v for x in snapshots(told) for step in x.steps for v in step.verdicts]
+    assert sum(verdict.accepted for verdict in verdicts) > 0
+    plain = Engine.load(EngineConfig(str(folder), kv_memory_mib=1))
+    for request in requests(3, most=1500):
+        plain.submit(request)
+    while plain.has_work:
+        plain.step()
+    assert tokens(told) == {str(i): plain.tokens(str(i)) for i in range(3)}
+
+
+def test_a_draft_model_is_built_when_it_is_first_asked_for(start: Start, folder: Path) -> None:
+    client = start(draft=str(folder))
+    until(client, is_ready)
+    client.submit(requests(2, most=1500))
+    before = snapshots(until(client, lambda answer: isinstance(answer, Snapshot)))[-1]
+    assert before.draft is not None
+    assert before.draft.weights_bytes == 0
+    client.set_knobs(Knobs(speculation="junior", max_batch=5))
+    found = snapshots(until(client, speculated))
+    assert found[-1].draft is not None
+    assert found[-1].draft.weights_bytes > 0
+    steps = [step for x in found for step in x.steps if not step.verdicts]
+    assert all(len(new) <= 1 for step in steps for _, new in step.tokens)
+
+
 def test_bad_requests_are_refused_and_the_rest_goes_on(start: Start) -> None:
     client = start()
     until(client, is_ready)
