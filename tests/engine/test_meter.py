@@ -87,6 +87,21 @@ def test_tokens_are_the_same_with_and_without_it(folder: Path, knobs: Knobs) -> 
 
 
 @pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("length", [1, 3, 16])
+def test_drafts_that_are_kept_are_watched_and_others_are_not(folder: Path, length: int) -> None:
+    """Windows of one request are the same whether its tokens came one by one or in bursts."""
+    alone = Knobs(weights="int8", batching="none")
+    drafting = replace(alone, speculation="ngram", draft_length=length)
+    found, steps = run(make(folder, alone))
+    others, bursts = run(make(folder, drafting))
+    assert found == others
+    kept = [verdict.accepted for step in bursts for verdict in step.verdicts]
+    drafts = [len(verdict.drafts) for step in bursts for verdict in step.verdicts]
+    assert 0 < sum(kept) < sum(drafts)
+    assert samples(bursts)[0] == samples(steps)[0]
+
+
+@pytest.mark.usefixtures("eager")
 def test_nothing_is_measured_where_nothing_is_lost(folder: Path) -> None:
     assert not samples(run(make(folder, Knobs()))[1])
 
