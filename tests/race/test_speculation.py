@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 
 from engine.config import Knobs
 from engine.stats import StepStats, StepTimes, Verdict
-from pitwall_tui.race.events import CarStart, RaceStarted
+from pitwall_tui.race.events import CarStart, Progress, RaceStarted
 from pitwall_tui.race.ledger import Ledger
 from pitwall_tui.race.speculation import LEAST_STEPS, Speculation, counted, projected, together
+from pitwall_tui.race.state import RaceState
 from pitwall_tui.race.view import DraftCounts, SpeculationView
+from pitwall_tui.report import print_summary, summary
+from tests.scripted import Script
 
 ON = Knobs(speculation="junior", draft_length=4)
 OFF = Knobs()
@@ -270,3 +273,43 @@ def test_the_document_s_block_of_no_drafts() -> None:
     assert isinstance(block, dict)
     assert (block["drafts"], block["accepted_per_position"]) == (0, [])
     assert block["mean_acceptance_length"] is None
+
+
+def test_who_wrote_what_is_told_of_the_car_in_front() -> None:
+    state, script = RaceState(), Script(laps=3, cars=3)
+    ids = {car.start.code: car.start.id for car in script.grid}
+    written: dict[str, str] = {}
+    for event in script.events((ON,)):
+        state.apply(event)
+        written |= {
+            id: written.get(id, "") + "".join(text)
+            for id, text in (event.text if isinstance(event, Progress) else ())
+        }
+        found = state.view(0.0).writing
+        if found is None or not found.pieces:
+            continue
+        text = "".join(piece for author, piece in found.pieces if author != "overruled")
+        assert written[ids[found.car]].endswith(text)
+        authors = [author for author, _ in found.pieces]
+        assert all(after == "chief" for author, after in pairwise(authors) if author == "overruled")
+        assert {piece for author, piece in found.pieces if author == "overruled"} <= {"?"}
+    assert state.over
+
+
+def test_nobody_is_quoted_while_nobody_drafts() -> None:
+    state = RaceState()
+    for event in Script(laps=3, cars=3).events():
+        state.apply(event)
+        assert state.view(0.0).writing is None
+
+
+def test_a_scripted_race_s_document_is_its_steps_in_sum() -> None:
+    events = list(Script(laps=3, cars=3).events((Knobs(), ON)))
+    steps = [s for e in events if isinstance(e, Progress) for s in e.snapshot.steps]
+    rounds = [verdict for step in steps for verdict in step.verdicts]
+    block = summary(events)[0]["speculation"]
+    assert isinstance(block, dict)
+    assert block["drafts"] == len(rounds)
+    assert block["accepted_tokens"] == sum(verdict.accepted for verdict in rounds)
+    text = print_summary(summary(events)[0])
+    assert f"{block['mean_acceptance_length']:.2f} tokens a round" in text
