@@ -58,7 +58,7 @@ def help_rows(cells: int) -> tuple[Row, ...]:
     rows += [(), heading("KNOBS", (Span("used from the engine's next step on", "dim"),), cells)]
     for knob in KNOBS:
         keys = KNOB_KEY[knob.name]
-        shown = f"{keys.key}  [ ]" if keys.down else keys.key
+        shown = f"{keys.key}  {keys.shown}".rstrip()
         text = f"{knob.name}: {knob.help} ({', '.join(keys.steps)})"
         rows += _pair(Span(shown, "knob.key bold"), text, cells)
     rows += [(), heading("SIGNS", (Span("each is something in the engine", "dim"),), cells)]

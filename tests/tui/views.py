@@ -189,6 +189,9 @@ KNOBS = (
     KnobView("prefill_chunk", "256", None, "prefill tokens a step, 0 for whole prompts"),
     KnobView("weights", "fp32", None, "how weights are held"),
     KnobView("kv_dtype", "fp32", None, "how keys and values are held"),
+    KnobView("speculation", "off", None, "who drafts for the chief"),
+    KnobView("draft_length", "4", None, "tokens drafted at a time"),
+    KnobView("acceptance", "equal", None, "when a draft is kept"),
     KnobView("kernels", "native", None, "our own kernels, or torch's"),
     KnobView("quality", "on", None, "score a sample of the steps with fp32 too"),
 )
