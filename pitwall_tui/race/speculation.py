@@ -23,14 +23,15 @@ Form = tuple[str, str, str, str]
 Kind = tuple[str, str, int, int]  # see MeasuredView
 
 
-def projected(acceptance: float, length: int, cost: float) -> float:
+def projected(acceptance: float, length: float, cost: float) -> float:
     """Speed-up by theory, where each of `length` drafts is accepted with one and the same
     probability, to draft one takes `cost` of the chief's pass, and that takes no longer for more
     tokens.
 
     (Leviathan, Kalman and Matias 2023.)
     """
-    tokens = sum(acceptance**i for i in range(length + 1))
+    places = length + 1
+    tokens = places if acceptance >= 1 else (1 - acceptance**places) / (1 - acceptance)
     return tokens / (length * cost + 1)
 
 

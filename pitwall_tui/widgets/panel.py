@@ -22,7 +22,7 @@ class Frame:
     `view` is the race as shown (held while frozen), `live` as it is; `now` is the wall's clock
     in seconds; `moves` are cars that gained (1) or lost (-1) a place; `active` ids of commands
     whose thing is on; `countdown` seconds to the next race, where one is due; `workshop` what has
-    been measured of the weights.
+    been measured of the weights; `supposed` the acceptance that the strategy supposes, in percent.
     """
 
     view: RaceView
@@ -33,6 +33,7 @@ class Frame:
     active: frozenset[str]
     countdown: float | None
     workshop: WorkshopView
+    supposed: int | None
 
 
 class Panel(Widget):
