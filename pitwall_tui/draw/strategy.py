@@ -93,7 +93,7 @@ def _outcome(view: SpeculationView | None, supposed: int | None) -> Row:
 
 
 def _points(view: SpeculationView | None) -> list[tuple[MeasuredView, float]]:
-    """What was measured with who drafts now, and its speed-up; the number of cars of now last."""
+    """What was measured with who drafts now, and its speed-up; what has most rounds first."""
     if view is None:
         return []
     found = [
@@ -101,7 +101,7 @@ def _points(view: SpeculationView | None) -> list[tuple[MeasuredView, float]]:
         for row in view.measured
         if row.speedup is not None and row.kind[:2] == (view.proposer, view.rule)
     ]
-    return sorted(found, key=lambda pair: pair[0].kind[2] != view.cars)
+    return sorted(found, key=lambda pair: -pair[0].rounds)
 
 
 def _empty(cells: int, height: int, head: Row) -> Rows | None:
@@ -145,10 +145,9 @@ def _over_length(share: float, cost: float) -> Callable[[float], float]:
     return lambda k: projected(share, k, cost)
 
 
-def _point_legend(points: Sequence[object]) -> list[Span]:
-    if not points:
-        return []
-    return [Span("  ●n", "text bold"), Span(" cars", "dim")]
+def _point_legend(points: Sequence[object], name: str = "n") -> list[Span]:
+    """Points are marked with the number of cars that they were measured with."""
+    return [Span(f"  ●{name}", "text bold"), Span(" cars", "dim")] if points else []
 
 
 def draw_by_acceptance(
@@ -168,10 +167,11 @@ def draw_by_acceptance(
         plot.curve(_over_acceptance(k, cost), role, dashes)
         plot.mark(1.0, projected(1.0, k, cost), f"k{k}", role)
     for row, speedup in points:
-        plot.mark(row.acceptance or 0.0, speedup, f"●{row.kind[2]}", "text bold")
+        plot.mark(row.acceptance or 0.0, speedup, f"●{row.kind[3]}/{row.kind[2]}", "text bold")
     rows = framed(plot, top, ("0", "25", "50", "75", "100 %"), cells - 1)
     legend = [Span(f" k {k} {'┈╍━'[index]} ", role) for index, (k, role, _) in enumerate(LENGTHS)]
-    return fit_box((head, *rows, (*legend, *_point_legend(points))), cells, height)
+    legend += _point_legend(points, "k/n")
+    return fit_box((head, *rows, tuple(legend)), cells, height)
 
 
 def _over_acceptance(k: int, cost: float) -> Callable[[float], float]:

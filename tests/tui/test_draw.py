@@ -38,7 +38,7 @@ DRAWINGS: dict[str, Draw] = {
     "track": draw_track,
     "pages": lambda view, w, h: draw_pages(view.pages, w, h),
     "chart": lambda view, w, h: draw_chart(view.chart, w, h, view.traffic, view.quality),
-    "radio": lambda view, w, h: draw_radio(view.radio, w, h),
+    "radio": lambda view, w, h: draw_radio(view.radio, w, h, view.writing),
     "lights": lambda view, w, h: draw_lights(view.lights, view.time, w, h),
     "status": lambda view, w, h: draw_status(view, Notice(frozen=True, replay=True), w, h),
     "knobs": lambda view, w, h: draw_knobs(view.knobs, w, h),
@@ -51,7 +51,7 @@ DRAWINGS: dict[str, Draw] = {
 @st.composite
 def odd_views(draw: st.DrawFn) -> RaceView:
     """Moments of a race with odd text, counts, times and shapes in them."""
-    view = draw(st.sampled_from([views.racing(), views.loading(), views.finished()]))
+    view = draw(st.sampled_from([views.drafting(), views.loading(), views.finished()]))
     number = st.floats(allow_nan=False, width=32)
     text = draw(NASTY)
     total = draw(st.integers(0, 5000))
