@@ -15,8 +15,6 @@ LEAST_STEPS = 8
 _KEPT_STEPS = 200
 # A speed-up within so much of 1 is neither gain nor loss.
 _EVEN = 0.02
-# Share of accepted drafts below which they are refused too often.
-_SELDOM = 0.5
 
 # What makes steps comparable: weights, kv_dtype, kernels, kv_cache.
 Form = tuple[str, str, str, str]
@@ -44,16 +42,17 @@ def counted(step: StepStats) -> DraftCounts:
     for verdict in step.verdicts:
         for position in range(verdict.accepted):
             accepted_at[position] += 1
-        own = lengths.get(verdict.id, 0) - verdict.accepted  # none where the request ended before
-        judged += verdict.accepted + (own > 0 and verdict.accepted < len(verdict.drafts))
-        saved += verdict.accepted + min(own, 1) - 1
+        made = lengths.get(verdict.id, 0)  # not one of the chief's own where the request ended
+        overruled = verdict.accepted < min(len(verdict.drafts), made)
+        judged += verdict.accepted + overruled
+        saved += max(made - 1, 0)
     return DraftCounts(
         drafts=len(step.verdicts),
         draft_tokens=sum(len(verdict.drafts) for verdict in step.verdicts),
         accepted_tokens=sum(verdict.accepted for verdict in step.verdicts),
         accepted_at=tuple(accepted_at),
         judged=judged,
-        saved=max(saved, 0),
+        saved=saved,
     )
 
 
@@ -267,25 +266,27 @@ class Speculation:
         """Whether it helps at this number of cars, and why."""
         assert self._kind is not None
         proposer, _, cars, _ = self._kind
-        who = f"the {proposer}" if proposer == "junior" else f"the {proposer}s"
         field = "1 car" if cars == 1 else f"{cars} cars"
         if not self._on:
             return "off: figures of when it was last on"
         if not self._length:
             return "drafts nothing: for this many cars auto finds that it would not pay"
         if not recent.drafts:
-            return f"{who} found nothing to draft yet"
+            return f"the {proposer} found nothing to draft yet"
         speedup = now.speedup if now else None
         if now is None or speedup is None:
             return f"speed-up with {field} not measured yet: switch speculation off for a moment"
+        drafting = f", drafting {now.draft_cost:.1f}," if (now.draft_cost or 0.0) >= 0.05 else ""
         why = (
-            f"verifying {now.verified:.0f} tokens costs {now.verify_cost:.1f} plain steps, drafting"
-            f" {now.draft_cost:.1f}, for {now.tokens:.1f} a car"
+            f"verifying {now.verified:.0f} tokens costs {now.verify_cost:.1f} plain steps{drafting}"
+            f" for {now.tokens:.1f} a car"
         )
         if speedup > 1 + _EVEN:
             return f"pays with {field}: {why}"
         if speedup >= 1 - _EVEN:
             return f"neither pays nor hurts with {field}: {why}"
-        if now.acceptance is not None and now.acceptance < _SELDOM:
-            return f"hurts: {who} is refused too often, {100 * (1 - now.acceptance):.0f} %"
-        return f"hurts with {field}: {why}"
+        # Were all accepted, a car would get as many tokens as are verified for it.
+        if now.acceptance is not None and now.verified / cars * speedup > now.tokens:
+            refused = 100 * (1 - now.acceptance)
+            return f"hurts with {field}: {refused:.0f} % of drafts are refused, {why}"
+        return f"hurts with {field} even if all were accepted: {why}"
