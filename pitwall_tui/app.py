@@ -312,7 +312,10 @@ class PitWallApp(App[None], inherit_bindings=False):
         """Set a knob to its next or previous value, counted from what was last asked for."""
         for knob in self._frame.live.knobs:
             if knob.name == name:
-                self.action_set_knob(name, turned(name, knob.pending or knob.value, step))
+                value = turned(name, knob.pending or knob.value, step)
+                if value == "junior" and not self._frame.live.draft:  # it would be refused
+                    value = turned(name, value, step)
+                self.action_set_knob(name, value)
 
     def action_set_knob(self, name: str, value: str) -> None:
         if not self._listens():

@@ -273,8 +273,10 @@ class Speculation:
             return "drafts nothing: for this many cars auto finds that it would not pay"
         if not recent.drafts:
             return f"the {proposer} found nothing to draft yet"
-        speedup = now.speedup if now else None
-        if now is None or speedup is None:
+        if now is None:
+            return f"too few steps with drafts and {field} so far"
+        speedup = now.speedup
+        if speedup is None:
             return f"speed-up with {field} not measured yet: switch speculation off for a moment"
         drafting = f", drafting {now.draft_cost:.1f}," if (now.draft_cost or 0.0) >= 0.05 else ""
         why = (

@@ -76,6 +76,7 @@ class RaceState:
         # Of an engine that is lost: whether it had been paused, and its pace.
         self._held_still, self._held_pace = False, 0.0
         self._red_flags = 0
+        self._draft = ""
         self._offset = 0.0
         self._time = 0.0
         self._begin(RaceStarted(0, "", 0, 0, 0.0, "", ()))
@@ -147,6 +148,7 @@ class RaceState:
             chart=self._chart.view(),
             traffic=self._traffic.view(self._model.read_gbs if self._model else 0.0),
             quality=self._quality.view(),
+            draft=self._draft,
             speculation=self._speculation.view(),
             writing=self._writing(cars),
             radio=tuple(self._radio),
@@ -197,6 +199,7 @@ class RaceState:
         self._lost = None
         self._snapshot = snapshot
         self._requests = {r.id: r for r in snapshot.requests if r.id in self._cars}
+        self._draft = snapshot.draft.name if snapshot.draft else ""
         self._ledger.weights_bytes = snapshot.weights_bytes
         self._ledger.add_requests(self._requests.values(), self._offset)
         text, overruled = self._texts(event.text), self._texts(event.overruled)

@@ -283,7 +283,8 @@ class ResultRow:
 class RaceView:
     """Everything on the wall at one moment. `teams` holds (short name, colour "#rrggbb").
 
-    `speculation` is None where it was never on, `writing` where nobody drafts.
+    `draft` names the draft model that stands ready, "" where none does; `speculation` is None
+    where it was never on, `writing` where nobody drafts.
     """
 
     time: float
@@ -301,6 +302,7 @@ class RaceView:
     chart: ChartView
     traffic: tuple[TrafficView, ...]
     quality: QualityView | None
+    draft: str
     speculation: SpeculationView | None
     writing: WritingView | None
     radio: tuple[RadioView, ...]

@@ -203,7 +203,9 @@ def test_a_few_steps_are_no_measurement() -> None:
     assert found.now is not None
     assert found.now.speedup is None
     assert "not measured yet: switch speculation off for a moment" in found.word
-    assert view(*[step((4, 2))] * (LEAST_STEPS - 1)).measured == ()
+    fewer = view(*[step((4, 2))] * (LEAST_STEPS - 1))
+    assert (fewer.measured, fewer.now) == ((), None)
+    assert fewer.word == "too few steps with drafts and 1 car so far"
 
 
 def test_steps_that_draft_nothing_count_as_what_speculation_makes_of_them() -> None:

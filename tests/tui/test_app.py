@@ -94,6 +94,14 @@ async def test_comma_and_stop_turn_the_draft_length_down_and_up(build: Build) ->
         assert [knobs.draft_length for knobs in sent] == [3, 2, 3]  # type: ignore[attr-defined]
 
 
+async def test_where_no_draft_model_stands_ready_the_junior_is_passed_over(build: Build) -> None:
+    app = build(views.racing(draft=""))
+    async with running(app) as pilot:
+        await pilot.press("d", "d")
+        sent = feed_of(app).sent("knobs")
+        assert [knobs.speculation for knobs in sent] == ["ngram", "off"]  # type: ignore[attr-defined]
+
+
 async def test_keys_count_from_what_was_asked_for_and_not_yet_done(build: Build) -> None:
     app = build()
     async with running(app) as pilot:

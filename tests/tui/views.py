@@ -342,6 +342,7 @@ def racing(**changes: object) -> RaceView:
             TrafficView("prefill", 3e5, 1e4, 3.3, None),
         ),
         quality=QualityView("int8", 640, 0.00041, 94.53, 99.82, 4.8),
+        draft="junior",
         speculation=None,
         writing=None,
         radio=RADIO,
