@@ -47,7 +47,12 @@ _ANNOUNCED: dict[Flag, str] = {"safety": "safety car", "yellow": "yellow flag"}
 # A flag that comes back within so many seconds is the same one, not news.
 _QUIET = 5.0
 _NOBODY = 255
-_MODEL_KNOBS = ("weights", "kv_dtype")
+# What a knob, or one value of it, means for the cars' texts where they do not stay the same.
+_MEANS = {
+    "weights": ": from here it is another model",
+    "kv_dtype": ": from here it is another model",
+    "acceptance ratio": ": drafts lead to other tokens from here, as likely ones",
+}
 _UNKNOWN_TEAM = "#888888"
 # The engine's finish reasons of a car whose text has not ended its race.
 _ENDS = {"length": "out of tokens", "abort": "withdrawn", "stop": "stopped early"}
@@ -226,8 +231,8 @@ class RaceState:
         changes = self._ledger.add_step(step, time)
         for name, value in changes:
             self._chart.mark(time, f"{name} {value}")
-            another = ": from here it is another model" if name in _MODEL_KNOBS else ""
-            self._say("knob", f"{name} {value}{another}")
+            means = _MEANS.get(name, _MEANS.get(f"{name} {value}", ""))
+            self._say("knob", f"{name} {value}{means}")
         counts = tuple((id, len(tokens)) for id, tokens in step.tokens if id in self._cars)
         self._window.add(time, counts, step.ms.total)
         self._traffic.add(step)

@@ -306,6 +306,14 @@ def test_nobody_is_quoted_while_nobody_drafts() -> None:
         assert state.view(0.0).writing is None
 
 
+def test_a_rule_that_changes_tokens_says_so() -> None:
+    state = RaceState()
+    for event in Script(laps=3, cars=3).events((ON, replace(ON, acceptance="ratio"))):
+        state.apply(event)
+    said = [line.text for line in state.view(0.0).radio if line.kind == "knob"]
+    assert "acceptance ratio: drafts lead to other tokens from here, as likely ones" in said
+
+
 def test_a_scripted_race_s_document_is_its_steps_in_sum() -> None:
     events = list(Script(laps=3, cars=3).events((Knobs(), ON)))
     steps = [s for e in events if isinstance(e, Progress) for s in e.snapshot.steps]
