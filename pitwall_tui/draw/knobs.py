@@ -91,9 +91,11 @@ def _hints(left_out: frozenset[str], active: frozenset[str]) -> Row:
 
 def draw_footer(active: frozenset[str], cells: int, height: int = 1) -> Rows:
     """The commands with their keys; `active` holds ids of those whose thing is switched on."""
-    row: Row = ()
-    for count in range(len(_YIELDING) + 1):
-        row = _hints(frozenset(_YIELDING[:count]), active)
-        if row_width(row) <= cells:
-            break
-    return fit_box((row,), cells, height)
+    left_out: frozenset[str] = frozenset()
+    for id in _YIELDING:
+        if row_width(_hints(left_out, active)) > cells:
+            left_out |= {id}
+    for id in reversed(_YIELDING):  # what was left out for nothing, as a longer one had to go too
+        if row_width(_hints(left_out - {id}, active)) <= cells:
+            left_out -= {id}
+    return fit_box((_hints(left_out, active),), cells, height)

@@ -99,12 +99,14 @@ class Panel(Widget):
         return self._strips[y]
 
     def _strip(self, row: Row) -> Strip:
-        """A strip of as few segments as it takes: blanks go to their left neighbour."""
+        """A strip of as few segments as it takes: blanks go to their left neighbour, but for one
+        with a line through or under it."""
         texts: list[list[str]] = []
         styles: list[Style] = []
         before = Span("")
         for span in row:
-            blank = span.text.isspace() and span[2:] == before[2:] and bool(texts)
+            plain = not before.role.endswith(("underline", "strike"))
+            blank = span.text.isspace() and span[2:] == before[2:] and bool(texts) and plain
             if blank or (texts and span[1:] == before[1:]):
                 texts[-1].append(span.text)
                 continue

@@ -373,6 +373,12 @@ def test_help_and_quit_are_always_in_the_footer(cells: int) -> None:
     assert "q quit" in text
 
 
+def test_a_footer_leaves_out_no_more_than_it_has_to() -> None:
+    text = plain(draw_footer(frozenset(), 80))
+    assert "r results" in text
+    assert "w workshop" in text
+
+
 def test_the_current_light_is_moved_by_the_clock_alone() -> None:
     early, later = (draw_lights(views.LIGHTS, now, 60, 16) for now in (0.0, 0.6))
     assert draw_lights(views.LIGHTS, 0.1, 60, 16) == early

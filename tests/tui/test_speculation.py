@@ -20,7 +20,7 @@ from pitwall_tui.race.speculation import projected
 from pitwall_tui.race.view import DraftCounts, SpeculationView
 from pitwall_tui.screens.race import RaceScreen
 from pitwall_tui.screens.strategy import StrategyScreen
-from pitwall_tui.widgets.panels import Speculation
+from pitwall_tui.widgets.panels import Radio, Speculation
 from tests.tui import views
 from tests.tui.conftest import Build
 from tests.tui.test_app import running, state_of, step, text_of
@@ -183,6 +183,14 @@ def test_a_short_table_keeps_what_is_now_and_most_rounds() -> None:
 
 
 # On the screen
+
+
+async def test_blanks_behind_a_draft_are_not_underlined(build: Build) -> None:
+    app = build("drafting")
+    async with running(app):
+        radio = app.screen.query_one("#right-radio", Radio)
+        lined = [s for s in radio.render_line(1) if s.style and s.style.underline]
+        assert [segment.text for segment in lined] == ["L18", "M", "9 27", "1 "]
 
 
 async def test_the_panel_comes_with_the_first_drafts(build: Build) -> None:
