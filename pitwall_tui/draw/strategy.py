@@ -37,7 +37,10 @@ def draw_suppose(
     """What is drafted with, the slider of acceptance, and what theory makes of it."""
     left = [Span(" STRATEGY ", "title bold"), *_given(view)]
     head = spread(left, _keys(cells - row_width(left)), cells, "title-back")
-    return fit_box((head, _slider(view, supposed, cells), _outcome(view, supposed)), cells, height)
+    outcome = _outcome(view, supposed)
+    if row_width((*outcome, *_assumed(view))) <= cells:
+        outcome = (*outcome, *_assumed(view))
+    return fit_box((head, _slider(view, supposed, cells), outcome), cells, height)
 
 
 def _given(view: SpeculationView | None) -> Row:
@@ -90,6 +93,14 @@ def _outcome(view: SpeculationView | None, supposed: int | None) -> Row:
         measured = view.now.speedup if view.now else None
         row += [Span("   measured ", "dim"), Span(times(measured), "text bold")]
     return tuple(row)
+
+
+def _assumed(view: SpeculationView | None) -> Row:
+    """Why theory and measurement differ most."""
+    if view is None or view.now is None or view.now.verify_cost is None:
+        return ()
+    cost = f"{view.now.verify_cost:.1f}"
+    return (Span(f"   theory: a verification costs 1 plain step; measured {cost}", "dim"),)
 
 
 def _points(view: SpeculationView | None) -> list[tuple[MeasuredView, float]]:

@@ -291,4 +291,4 @@ class Speculation:
         if now.acceptance is not None and now.verified / cars * speedup > now.tokens:
             refused = 100 * (1 - now.acceptance)
             return f"hurts with {field}: {refused:.0f} % of drafts are refused, {why}"
-        return f"hurts with {field} even if all were accepted: {why}"
+        return f"hurts with {field} whatever is accepted: {why}"

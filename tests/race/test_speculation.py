@@ -232,7 +232,7 @@ def test_prefill_and_other_forms_are_compared_with_nothing() -> None:
     [
         (2, 30.0, "hurts with 1 car: 33 % of drafts are refused, verifying 5 tokens"),
         (0, 30.0, "hurts with 1 car: 100 % of drafts are refused"),
-        (4, 40.0, "hurts with 1 car even if all were accepted: verifying 5 tokens costs 5.0 plain"),
+        (4, 40.0, "hurts with 1 car whatever is accepted: verifying 5 tokens costs 5.0 plain"),
         (2, 22.0, "neither pays nor hurts with 1 car"),
         (4, 22.0, "pays with 1 car"),
     ],

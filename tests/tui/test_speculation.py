@@ -163,6 +163,13 @@ def test_the_outcome_is_the_formula_s() -> None:
     assert "measured 1.43x" in line
 
 
+def test_what_theory_leaves_out_is_said_where_there_is_room() -> None:
+    said = "a verification costs 1 plain step; measured 1.5"
+    assert said in plain(draw_suppose(VIEW, None, 120, 3))
+    assert "theory" not in plain(draw_suppose(VIEW, None, 80, 3))
+    assert "theory" not in plain(draw_suppose(NEW, None, 160, 3))
+
+
 def test_points_are_those_of_who_drafts_now() -> None:
     rows = plain(draw_by_length(VIEW, None, 80, 30))
     assert rows.count("●1 ") == 3  # one and the same car, three lengths
