@@ -15,7 +15,7 @@ LENGTHS: tuple[tuple[int, str, Dashes], ...] = (
     (5, "chart.mark", (4, 3)),
     (8, "chart.area", SOLID),
 )
-_NEVER = "speculation has not been on in this race: d switches it on"
+_NEVER = "speculation has not been on in this race"
 _FALLBACK = 0.7  # acceptance that is drawn before any was measured, or supposed
 _COLUMNS = (("CARS", 5), ("K", 4), ("ROUNDS", 8), ("ACC", 5), ("TOK/S", 8), ("PLAIN", 8))
 _WHO = 12
