@@ -1,6 +1,6 @@
 """What drafting does for a race: how often drafts are accepted, what they cost, what they bring."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from itertools import zip_longest
 from statistics import median
@@ -169,9 +169,8 @@ class Speculation:
         self._plain: dict[tuple[Form, int], _Steps] = {}
         self._drafted: dict[tuple[Form, Kind], _Steps] = {}
         self._form: Form = ("", "", "", "")
-        self._kind: Kind | None = None
+        self._kinds: deque[tuple[float, tuple[object, ...], Kind]] = deque()
         self._on = self._auto = False
-        self._length = 0
 
     def add(self, step: StepStats, time: float) -> None:
         """A step that ended at `time`."""
@@ -182,19 +181,30 @@ class Speculation:
         self._anew |= setting != self._setting
         self._setting, self._form = setting, form
         self._on, self._auto = knobs.speculation != "off", knobs.draft_length == "auto"
-        self._length = step.draft_length
         # The junior's own prefill is no more decoding than the chief's.
         decoding = bool(step.decode_rows) and not step.prefill_tokens and not step.caught_up
         if decoding and not step.draft_length:
             self._plain.setdefault((form, step.decode_rows), _Steps()).add(step)
         if not self._on:
             return
-        if self._kind is None or (decoding and step.draft_length):
-            self._kind = (knobs.speculation, knobs.acceptance, step.decode_rows, self._length)
+        kind = (knobs.speculation, knobs.acceptance, step.decode_rows, step.draft_length)
+        if decoding or not self._kinds:
+            self._note_kind(kind, time)
         if decoding and step.draft_length:
-            self._drafted.setdefault((form, self._kind), _Steps()).add(step)
+            self._drafted.setdefault((form, kind), _Steps()).add(step)
         if step.verdicts:
             self._add_round(step, time, decoding)
+
+    def _note_kind(self, kind: Kind, time: float) -> None:
+        self._kinds.append((time, self._setting, kind))
+        while self._kinds[0][0] <= time - self._seconds or self._kinds[0][1] != self._setting:
+            self._kinds.popleft()
+
+    @property
+    def _kind(self) -> Kind:
+        """The usual one of the last seconds: `auto` looks at a neighbour now and then."""
+        ((kind, _),) = Counter(kind for _, _, kind in self._kinds).most_common(1)
+        return kind
 
     def _add_round(self, step: StepStats, time: float, decoding: bool) -> None:
         if self._anew:
@@ -210,22 +220,22 @@ class Speculation:
 
     def view(self) -> SpeculationView | None:
         """None where speculation was never on."""
-        if self._kind is None:
+        if not self._kinds:
             return None
-        proposer, rule, cars, length = self._kind
+        kind = proposer, rule, cars, length = self._kind
         recent = together(counts for _, counts, _ in self._recent)
         times = [found for _, _, found in self._recent if found is not None]
         typical = _Times(*map(median, zip(*times, strict=True))) if times else None
         cost = typical.draft_pass / typical.verify if typical and typical.verify else None
         known = recent.acceptance is not None and cost is not None
         measured = self._measured()
-        now = next((row for row in measured if row.kind == self._kind), None)
+        now = next((row for row in measured if row.kind == kind), None)
         return SpeculationView(
             proposer=proposer,
             rule=rule,
             on=self._on,
             auto=self._auto,
-            length=self._length if self._on else length,
+            length=length,
             cars=cars,
             since=self._since,
             recent=recent,
@@ -235,7 +245,7 @@ class Speculation:
             projection=projected(recent.acceptance or 0.0, length, cost or 0.0) if known else None,
             now=now,
             measured=measured,
-            word=self._word(recent, now),
+            word=self._word(kind, recent, now),
         )
 
     def _measured(self) -> tuple[MeasuredView, ...]:
@@ -262,14 +272,13 @@ class Speculation:
             verify_cost=(steps.ms - steps.draft_ms) / share if share else None,
         )
 
-    def _word(self, recent: DraftCounts, now: MeasuredView | None) -> str:
+    def _word(self, kind: Kind, recent: DraftCounts, now: MeasuredView | None) -> str:
         """Whether it helps at this number of cars, and why."""
-        assert self._kind is not None
-        proposer, _, cars, _ = self._kind
+        proposer, _, cars, length = kind
         field = "1 car" if cars == 1 else f"{cars} cars"
         if not self._on:
             return "off: figures of when it was last on"
-        if not self._length:
+        if not length:
             return "drafts nothing: for this many cars auto finds that it would not pay"
         if not recent.drafts:
             return f"the {proposer} found nothing to draft yet"

@@ -184,11 +184,11 @@ class MeasuredView:
 class SpeculationView:
     """Drafting: `since` its knobs last changed, and in the `recent` seconds.
 
-    `length` is how many drafts a car may have in a step, 0 where `auto` found that none pay;
-    `cars` those of the last step that had drafts. Times are of a typical recent step; `cost` is
-    what a pass of the draft model takes, of a verification. `now` is what was measured with these
-    cars and this length, None where too little was; `projection` the speed-up by theory, from
-    recent acceptance and cost. `word` says whether it pays.
+    `length` is how many drafts a car may have in a step, 0 where `auto` found that none pay, and
+    `cars` how many are in one: the usual ones of the last seconds. Times are of a typical recent
+    step; `cost` is what a pass of the draft model takes, of a verification. `now` is what was
+    measured with these cars and this length, None where too little was; `projection` the speed-up
+    by theory, from recent acceptance and cost. `word` says whether it pays.
     """
 
     proposer: str

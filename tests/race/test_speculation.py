@@ -214,6 +214,23 @@ def test_steps_that_draft_nothing_count_as_what_speculation_makes_of_them() -> N
     assert found.now.tokens == 2
 
 
+def test_a_look_at_another_length_is_not_what_is_shown() -> None:
+    auto = Knobs(speculation="junior", draft_length="auto")
+    usual, look = step((4, 2), knobs=auto), step((3, 2), knobs=auto, draft_length=3)
+    found = view(*[plain()] * LEAST_STEPS, *[usual] * 20, look)
+    assert found.now is not None
+    assert (found.length, found.now.kind[3]) == (4, 4)
+    longer = view(*[usual] * 20, step((8, 2), knobs=replace(ON, draft_length=8), draft_length=8))
+    assert (longer.length, longer.now) == (8, None)
+
+
+def test_a_switch_in_the_middle_of_prefill_is_no_fault() -> None:
+    other = Knobs(speculation="ngram")
+    found = view(step((4, 2)), step((0, 0), knobs=other, prefill_tokens=64))
+    assert (found.proposer, found.on) == ("junior", True)
+    assert view(step((4, 2), prefill_tokens=64), step((4, 2))).since.drafts == 2
+
+
 def test_prefill_and_other_forms_are_compared_with_nothing() -> None:
     int8 = Knobs(speculation="junior", weights="int8")
     found = view(
