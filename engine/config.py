@@ -92,11 +92,12 @@ class Knobs:
     prefill_chunk: int = 256
     weights: str = "fp32"
     kv_dtype: str = "fp32"
+    kernels: str = "native"
+    quality: str = "on"
+    # In the order in which they came: recordings tell fields by their places.
     speculation: str = "off"
     draft_length: int | str = 4
     acceptance: str = "equal"
-    kernels: str = "native"
-    quality: str = "on"
 
     def __post_init__(self) -> None:
         for knob in KNOBS:

@@ -18,6 +18,7 @@ from pitwall_tui.cadence import Cadence
 from pitwall_tui.commands import COMMANDS, KNOB_KEY, KNOB_KEYS, changed_pace, turned
 from pitwall_tui.draw.moves import Moves
 from pitwall_tui.draw.status import Notice
+from pitwall_tui.draw.strategy import acceptance
 from pitwall_tui.feed.base import Feed
 from pitwall_tui.race.events import FeedEnded, FeedEvent, RecordingStopped, Refused
 from pitwall_tui.race.state import RaceState
@@ -26,6 +27,7 @@ from pitwall_tui.race.workshop import WorkshopState
 from pitwall_tui.screens.help import HelpScreen
 from pitwall_tui.screens.race import RaceScreen
 from pitwall_tui.screens.results import ResultsScreen
+from pitwall_tui.screens.strategy import StrategyScreen
 from pitwall_tui.screens.wall import WallScreen
 from pitwall_tui.screens.workshop import WorkshopScreen
 from pitwall_tui.theme import PITWALL, PITWALL_LIGHT, defaults
@@ -66,7 +68,8 @@ class PitWallApp(App[None], inherit_bindings=False):
     TITLE = "pitwall"
     # All of it here: a default screen's own style sheet is not loaded.
     CSS_PATH: ClassVar[list[str | PurePath]] = [
-        f"screens/{name}.tcss" for name in ("wall", "race", "results", "workshop", "help")
+        f"screens/{name}.tcss"
+        for name in ("wall", "race", "results", "workshop", "strategy", "help")
     ]
     BINDINGS: ClassVar[list[BindingType]] = _bindings()
 
@@ -88,6 +91,7 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._beat = 0
         self._moves = Moves()
         self._workshop = WorkshopState()
+        self._supposed: int | None = None
         self.ended: FeedEnded | None = None
         self._held: RaceView | None = None
         self._stopped = False
@@ -164,6 +168,7 @@ class PitWallApp(App[None], inherit_bindings=False):
             active=frozenset(active),
             countdown=self._countdown(now, live.status.paused),
             workshop=self._workshop.view(),
+            supposed=self._supposed,
         )
 
     def _with_asked(self, view: RaceView) -> RaceView:
@@ -212,11 +217,12 @@ class PitWallApp(App[None], inherit_bindings=False):
     def _turn_to_due(self) -> None:
         """Change to the screen that is due, once no help or palette lies on top.
 
-        Nobody is sent out of the workshop: what is due then waits for its end.
+        Nobody is sent out of a screen that holds: what is due then waits for its end.
         """
-        if self._due is None or self._is_reading() or not isinstance(self.screen, WallScreen):
+        screen = self.screen
+        if self._due is None or not isinstance(screen, WallScreen) or screen.holds:
             return
-        on_results = isinstance(self.screen, ResultsScreen)
+        on_results = isinstance(screen, ResultsScreen)
         if self._due is ResultsScreen and not on_results:
             self.push_screen(ResultsScreen(self.latest))
         elif self._due is RaceScreen and on_results:
@@ -306,7 +312,10 @@ class PitWallApp(App[None], inherit_bindings=False):
         """Set a knob to its next or previous value, counted from what was last asked for."""
         for knob in self._frame.live.knobs:
             if knob.name == name:
-                self.action_set_knob(name, turned(name, knob.pending or knob.value, step))
+                value = turned(name, knob.pending or knob.value, step)
+                if value == "junior" and not self._frame.live.draft:  # it would be refused
+                    value = turned(name, value, step)
+                self.action_set_knob(name, value)
 
     def action_set_knob(self, name: str, value: str) -> None:
         if not self._listens():
@@ -354,6 +363,19 @@ class PitWallApp(App[None], inherit_bindings=False):
         elif self._is_reading() or self._engine_is_up():
             self._turn_page(WorkshopScreen)
             self._study()
+
+    def action_strategy(self) -> None:
+        self._turn_page(StrategyScreen)
+
+    def action_suppose(self, percent: int | None) -> None:
+        """Suppose that so many drafts are accepted; None: as many as are."""
+        self._supposed = None if percent is None else min(max(percent, 0), 100)
+        self._redraw()
+
+    def action_step_supposed(self, step: int) -> None:
+        """So many percent more, from what was supposed or measured."""
+        share = acceptance(self._frame.view.speculation, self._supposed)
+        self.action_suppose(round(100 * share / abs(step)) * abs(step) + step)
 
     def _is_reading(self) -> bool:
         return isinstance(self.screen, WorkshopScreen)

@@ -34,6 +34,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("results", "r", "r", "results", "the classification, as it stands", "results"),
     Command("workshop", "w", "w", "workshop",
             "what quantizing does to weights: arrows choose layer and scheme", "workshop"),
+    Command("strategy", "y", "y", "strategy",
+            "what drafting brings, by theory and as measured: arrows suppose an acceptance",
+            "strategy"),
     Command("theme", "t", "t", "switch_theme", "dark or light", "theme"),
     Command("shot", "s", "s", "shot", "save the screen as an SVG picture", "shot"),
     Command("help", "question_mark,f1", "?", "help", "keys, signs and knobs", "help"),
@@ -46,7 +49,8 @@ PACES: tuple[float, ...] = (10, 20, 40, 60, 80, 100, 150, 200, 300, 500)
 
 @dataclass(frozen=True, slots=True)
 class KnobKeys:
-    """How a knob is turned: the key to its next value, perhaps keys down and up, its steps."""
+    """How a knob is turned: the key to its next value, its steps, perhaps keys down and up, and
+    those two as shown."""
 
     name: str
     key: str
@@ -54,19 +58,26 @@ class KnobKeys:
     steps: tuple[str, ...]
     down: str = ""
     up: str = ""
+    shown: str = ""
 
 
 _BATCHES = ("1", "2", "4", "8", "12", "16", "20", "24", "32")
+_LENGTHS = ("1", "2", "3", "4", "5", "6", "8", "12", "16", "auto")
 KNOB_KEYS: tuple[KnobKeys, ...] = (
     KnobKeys("kv_cache", "1", "kv", ("on", "off")),
     KnobKeys("paging", "2", "", ("paged", "contiguous")),
     KnobKeys("prefix_cache", "3", "pfx", ("on", "off")),
     KnobKeys("batching", "4", "", ("none", "static", "continuous")),
-    KnobKeys("max_batch", "5", "max", _BATCHES, "left_square_bracket", "right_square_bracket"),
+    KnobKeys(
+        "max_batch", "5", "max", _BATCHES, "left_square_bracket", "right_square_bracket", "[ ]"
+    ),
     KnobKeys("static_batch", "6", "st", ("1", "2", "4", "8", "12", "16", "20")),
     KnobKeys("prefill_chunk", "7", "ch", ("0", "32", "64", "128", "256", "512", "1024")),
     KnobKeys("weights", "8", "", WEIGHT_FORMATS),
     KnobKeys("kv_dtype", "9", "kv", ("fp32", "int8")),
+    KnobKeys("speculation", "d", "spec", ("off", "junior", "ngram")),
+    KnobKeys("draft_length", "f", "k", _LENGTHS, "comma", "full_stop", ", ."),
+    KnobKeys("acceptance", "e", "", ("equal", "ratio")),
     KnobKeys("kernels", "0", "", ("native", "torch")),
     KnobKeys("quality", "m", "qual", ("on", "off")),
 )
@@ -80,8 +91,9 @@ def turned(name: str, value: str, step: int = 1) -> str:
     if value in steps:
         return steps[(steps.index(value) + step) % len(steps)]
     number = int(value)
-    above = [text for text in steps if int(text) > number]
-    below = [text for text in steps if int(text) < number]
+    numbers = [text for text in steps if text.isdigit()]
+    above = [text for text in numbers if int(text) > number]
+    below = [text for text in numbers if int(text) < number]
     if step > 0:
         return above[0] if above else steps[0]
     return below[-1] if below else steps[-1]

@@ -69,6 +69,8 @@ def print_summary(race: Mapping[str, Any]) -> str:
             f" {kv['waste_peak_percent']:.1f} % of it empty, {kv['preemptions']} preemptions",
         ),
     ]
+    if speculation := race["speculation"]:
+        rows.append(("drafts", _drafts(speculation)))
     if quality := race["quality"]:
         rows += [("quality", _quality(form)) for form in quality["formats"]]
         cost = f"{quality['cost_percent']:.1f} % of the engine's time"
@@ -81,6 +83,16 @@ def print_summary(race: Mapping[str, Any]) -> str:
         for car in race["cars"]
     ]
     return "\n".join(lines) + "\n"
+
+
+def _drafts(counts: Mapping[str, Any]) -> str:
+    if not counts["drafts"]:
+        return "none"
+    shares = "/".join(f"{100 * share:.0f}" for share in counts["accepted_per_position"])
+    return (
+        f"{counts['accepted_tokens']:,} of {counts['draft_tokens']:,} accepted, {shares} % by"
+        f" place; {counts['mean_acceptance_length']:.2f} tokens a round"
+    )
 
 
 def _quality(form: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ It stands in for an engine where only the events matter.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from engine.config import Knobs
@@ -18,6 +18,7 @@ from engine.stats import (
     State,
     StepStats,
     StepTimes,
+    Verdict,
 )
 from pitwall_tui.race.briefing import draw_race
 from pitwall_tui.race.circuits import circuit
@@ -101,11 +102,14 @@ class Script:
         while any(car.finished is None for car in self.grid):
             steps: list[StepStats] = []
             pieces: dict[str, list[str]] = {}
+            overruled: dict[str, list[str]] = {}
             for _ in range(rng.randint(1, 6)):
                 number += 1
                 time += rng.choice([0.01, 0.02, 0.03])
                 used = knobs[number // 100 % len(knobs)]
                 steps.append(self._step(rng, number, time, used, pieces))
+                if used.speculation != "off":
+                    steps[-1] = _drafted(steps[-1], overruled)
             requests = tuple(car.stats() for car in self.grid)
             owners = b"".join(bytes([i]) * r.pages for i, r in enumerate(requests))
             kinds = b"\x02" * len(owners) + b"\x00" * (PAGES - len(owners))
@@ -123,6 +127,7 @@ class Script:
                     weights_held=MODEL.weights_bytes,
                 ),
                 tuple((id, tuple(text)) for id, text in pieces.items()),
+                tuple((id, tuple(text)) for id, text in overruled.items()),
             )
 
     def _step(
@@ -169,3 +174,17 @@ class Script:
             pages=PageCounts(PAGES, used, 0, PAGES - used, 0, used * PAGE_SIZE - slots, 65536),
             ms=StepTimes(0.1, 9.0, 0.5, 0.4),
         )
+
+
+def _drafted(step: StepStats, overruled: dict[str, list[str]]) -> StepStats:
+    """The same tokens, all but the last of each car drafted, and a question mark in its place."""
+    verdicts = []
+    for id, tokens in step.tokens:
+        verdicts.append(Verdict(id, (*tokens[:-1], ord("?"), ord("?")), len(tokens) - 1))
+        overruled.setdefault(id, []).append("?")
+    return replace(
+        step,
+        verdicts=tuple(verdicts),
+        draft_length=4,
+        ms=replace(step.ms, draft=3.0),
+    )

@@ -64,6 +64,7 @@ def add_race_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="S", help="default 7")
     parser.add_argument("--temperature", type=float, metavar="T", help="default 0.8")
     parser.add_argument("--model", metavar="DIR", help="Hugging Face folder (default: the chief)")
+    parser.add_argument("--draft", metavar="DIR", help="draft model (default: the chief's junior)")
     parser.add_argument("--kv-memory-mib", type=float, metavar="N", help="default 256")
     parser.add_argument(
         "--pace", type=float, metavar="N", help="hold at N output tokens/s (0: do not)"

@@ -23,6 +23,7 @@ from pitwall_tui.race.briefing import draw_race
 from pitwall_tui.race.circuits import circuit
 from pitwall_tui.race.errors import RaceError
 from pitwall_tui.race.simulator import simulate
+from pitwall_tui.race.speculation import counted, together
 
 POLL_SECONDS = 0.02
 # Where the cost of having no cache is measured, and over how many tokens.
@@ -68,6 +69,14 @@ SETTINGS = (
     Setting("torch kernels, 1 car", 1, _knobs(kernels="torch"), long_context=True),
     Setting("torch kernels", 20, _knobs(kernels="torch")),
 )
+# Only where there is a draft model; against "batching continuous" with all cars.
+DRAFTED = (
+    Setting("speculation off, 1 car", 1, _knobs()),
+    Setting("speculation junior, 1 car", 1, _knobs(speculation="junior")),
+    Setting("speculation ngram, 1 car", 1, _knobs(speculation="ngram")),
+    Setting("speculation junior", 20, _knobs(speculation="junior")),
+    Setting("speculation ngram", 20, _knobs(speculation="ngram")),
+)
 _DECODE = "decode_tokens_per_second"
 # (title, numerator, denominator, figure)
 RATIOS = (
@@ -92,6 +101,13 @@ RATIOS = (
     ("quality meter on / off, int8, 20 cars", SETTINGS[15], SETTINGS[12], "tokens_per_second"),
 )
 
+DRAFTED_RATIOS = (
+    ("speculation junior / off, 1 car", DRAFTED[1], DRAFTED[0], _DECODE),
+    ("speculation ngram / off, 1 car", DRAFTED[2], DRAFTED[0], _DECODE),
+    ("speculation junior / off, 20 cars", DRAFTED[3], SETTINGS[4], "tokens_per_second"),
+    ("speculation ngram / off, 20 cars", DRAFTED[4], SETTINGS[4], "tokens_per_second"),
+)
+
 
 def run(args: argparse.Namespace) -> int:
     if args.repeats < 1:
@@ -113,9 +129,12 @@ def measure(client: EngineClient, settings: RaceSettings, repeats: int) -> dict[
     """Run every setting `repeats` times; medians of each figure, and their ratios."""
     info = _ready(client)
     race, lone = _requests(settings, info)
-    runs: dict[str, list[dict[str, float]]] = {setting.name: [] for setting in SETTINGS}
+    drafted = settings.draft_folder is not None
+    every = SETTINGS + (DRAFTED if drafted else ())
+    ratios = RATIOS + (DRAFTED_RATIOS if drafted else ())
+    runs: dict[str, list[dict[str, float]]] = {setting.name: [] for setting in every}
     for number in range(repeats + 1):
-        for setting in SETTINGS:
+        for setting in every:
             say(f"round {number} of {repeats}: {setting.name}")
             requests = lone if setting.long_context else race[: setting.cars]
             found = _run(client, requests, setting.knobs, info)
@@ -144,11 +163,11 @@ def measure(client: EngineClient, settings: RaceSettings, repeats: int) -> dict[
                 "knobs": setting.knobs.as_dict(),
                 **medians[setting.name],
             }
-            for setting in SETTINGS
+            for setting in every
         ],
         "ratios": {
             title: medians[above.name][key] / medians[below.name][key]
-            for title, above, below, key in RATIOS
+            for title, above, below, key in ratios
         },
     }
 
@@ -156,6 +175,8 @@ def measure(client: EngineClient, settings: RaceSettings, repeats: int) -> dict[
 def table(figures: Mapping[str, Any]) -> str:
     """The figures for people."""
     head = f"{'':36}{'cars':>5}{'tok/s':>9}{'decode':>9}{'TTFT ms':>9}{'KV MiB':>8}{'prefill':>9}"
+    if any("mean_acceptance_length" in row for row in figures["settings"]):
+        head += f"{'tok/round':>11}"
     lines = [
         f"{figures['circuit']}, {figures['laps']} laps, {figures['model']} on {figures['device']}, "
         f"{figures['threads']} threads, medians of {figures['repeats']} runs",
@@ -165,7 +186,7 @@ def table(figures: Mapping[str, Any]) -> str:
     lines += [
         f"{row['name']:36}{row['cars']:5}{row['tokens_per_second']:9.1f}"
         f"{_decode(row):>9}{row['ttft_ms']:9.1f}"
-        f"{row['kv_bytes_peak'] / 2**20:8.1f}{row['prefill_tokens']:9.0f}"
+        f"{row['kv_bytes_peak'] / 2**20:8.1f}{row['prefill_tokens']:9.0f}{_round(row)}"
         for row in figures["settings"]
     ]
     lines.append("")
@@ -176,6 +197,11 @@ def table(figures: Mapping[str, Any]) -> str:
 def _decode(row: Mapping[str, Any]) -> str:
     rate = row.get("decode_tokens_per_second")
     return "" if rate is None else f"{rate:.1f}"
+
+
+def _round(row: Mapping[str, Any]) -> str:
+    length = row.get("mean_acceptance_length")
+    return "" if length is None else f"{length:11.2f}"
 
 
 def _requests(
@@ -223,6 +249,7 @@ def _run(
         "output_tokens": output,
         "tokens_per_second": output / seconds,
         **_decoding(last.requests),
+        **_drafting(steps),
         "ttft_ms": 1e3 * sum(first) / len(first),
         "kv_bytes_peak": max(step.pages.used * step.pages.page_bytes for step in steps),
         "prefill_tokens": sum(step.prefill_tokens for step in steps),
@@ -237,6 +264,12 @@ def _decoding(requests: tuple[RequestStats, ...]) -> dict[str, float]:
     (lone,) = requests
     seconds = (lone.finished or 0.0) - (lone.first_token or 0.0)
     return {"decode_tokens_per_second": (lone.output_tokens - 1) / max(seconds, 1e-9)}
+
+
+def _drafting(steps: list[StepStats]) -> dict[str, float]:
+    """Tokens of a verdict on drafts; nothing where there was none."""
+    length = together(map(counted, steps)).mean_length
+    return {} if length is None else {"mean_acceptance_length": length}
 
 
 def _ready(client: EngineClient) -> ModelInfo:

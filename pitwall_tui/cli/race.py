@@ -30,7 +30,10 @@ from pitwall_tui.report import print_summary
 # Often enough to end soon after the last token, seldom enough to leave the cores to the engine.
 POLL_SECONDS = 0.05
 
-_OPTIONS = ("circuit", "laps", "cars", "seed", "temperature", "model", "kv_memory_mib", "pace")
+_OPTIONS = (
+    *("circuit", "laps", "cars", "seed", "temperature"),
+    *("model", "draft", "kv_memory_mib", "pace"),
+)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,7 +45,9 @@ def run(args: argparse.Namespace) -> int:
             raise RaceError("--json is for --headless races")
         need_terminal("pitwall race --headless")
     check_json_target(target)
-    read_spec(Path(settings.model))  # a folder that cannot be served is told before anything starts
+    # A folder that cannot be served is told before anything starts.
+    for folder in filter(None, (settings.model, settings.draft_folder)):
+        read_spec(Path(folder))
     with _feed(settings, record) as feed:
         state = RaceState(feed.source, settings.knobs)
         if not headless:

@@ -12,7 +12,7 @@ class Span(NamedTuple):
     """Text in one style.
 
     `role` and `back` name the colours of text and ground ("" for the panel's own), such as
-    "tyre.S", "team.3" or "flag.red"; `role` may end in the word bold.
+    "tyre.S", "team.3" or "flag.red"; `role` may end in the words bold, underline and strike.
     `action` is what a click on it does.
     """
 
@@ -24,6 +24,8 @@ class Span(NamedTuple):
 
 Row = tuple[Span, ...]
 Rows = tuple[Row, ...]
+
+DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # braille, [row][column] of a cell
 
 
 # Joining Hangul letters, a blank one, and symbols that became wide in a later Unicode: terminals

@@ -28,6 +28,18 @@ SIGNS: tuple[tuple[Span, str, str], ...] = (
     (Span("quality", "text"), "KL  top-1",
      "what the weights served lose against fp32, scored on a sample: nats a token; how often the"
      " likeliest token is the same, of all places / of those that are no near tie"),
+    (Span("▆78 ▄52", "text"), "tok/round",
+     "drafts accepted at each place, of all rounds; tokens of a round, the chief's own among them"),
+    (Span("1.7+8.3 ms", "text"), "saved",
+     "to draft + to verify, in a step; tokens that needed no step of their own"),
+    (Span("1.43x", "text bold"), "measured",
+     "tokens/s of steps with drafts, of those without with as many cars"),
+    (Span("2.31x", "text"), "projection",
+     "(1 - a^(k+1)) / ((1 - a)(k c + 1)): k drafts, a share a of those judged accepted, a pass of"
+     " the junior c of a verification; theory, not measured"),
+    (Span("M09", "draft.accepted underline"), "underlined", "drafted, and accepted by the chief"),
+    (Span("[1]", "draft.overruled strike"), "in brackets",
+     "drafted, and overruled; bold: what the chief wrote itself"),
     (Span("█", "page.used"), "in a team's colour", "KV page with tokens of that team's car"),
     (Span("░", "page.used"), "hatched", "reserved, and still empty"),
     (Span("█", "page.shared"), "bright", "one page that several cars share"),
@@ -58,7 +70,7 @@ def help_rows(cells: int) -> tuple[Row, ...]:
     rows += [(), heading("KNOBS", (Span("used from the engine's next step on", "dim"),), cells)]
     for knob in KNOBS:
         keys = KNOB_KEY[knob.name]
-        shown = f"{keys.key}  [ ]" if keys.down else keys.key
+        shown = f"{keys.key}  {keys.shown}".rstrip()
         text = f"{knob.name}: {knob.help} ({', '.join(keys.steps)})"
         rows += _pair(Span(shown, "knob.key bold"), text, cells)
     rows += [(), heading("SIGNS", (Span("each is something in the engine", "dim"),), cells)]

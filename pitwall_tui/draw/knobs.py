@@ -4,35 +4,56 @@ from pitwall_tui.commands import COMMANDS, DEFAULTS, KNOB_KEY, Command
 from pitwall_tui.draw.cells import Row, Rows, Span, fit_box, row_width
 from pitwall_tui.race.view import KnobView
 
-# (names, room around a chip, whole values), from the widest bar to the narrowest.
-_LEVELS = (
-    ("full", " ", True),
-    ("full", "", True),
-    ("short", " ", True),
-    ("short", "", True),
-    ("short", "", False),
-    ("none", "", False),
+_SHORT = {"continuous": "cont", "contiguous": "contig", "native": "nat"}
+_SWITCHES = {"on": "●", "off": "○"}  # stand right behind a name or key
+_DOTTED = _SHORT | _SWITCHES
+_TIGHT = _DOTTED | {
+    "contiguous": "ctg",
+    "static": "stat",
+    "fp32": "f32",
+    "bf16": "b16",
+    "int8": "i8",
+    "int4": "i4",
+    "junior": "jun",
+    "ngram": "ng",
+    "equal": "eq",
+    "ratio": "rat",
+    "torch": "tor",
+}
+# (names, room around a chip, shorter values), from the widest bar to the narrowest: the last has
+# room for any values in 80 cells.
+_LEVELS: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("full", " ", {}),
+    ("full", "", {}),
+    ("short", " ", {}),
+    ("short", "", {}),
+    ("short", "", _SHORT),
+    ("short", "", _DOTTED),
+    ("short", "", _TIGHT),
+    ("none", "", _DOTTED),
+    ("none", "", _TIGHT),
 )
-_YIELDING = ("shot", "theme", "results", "workshop")  # left out of a footer first
-_SHORT_VALUES = {"continuous": "cont", "contiguous": "contig", "native": "nat"}
+_YIELDING = ("shot", "theme", "results", "strategy", "workshop")  # left out of a footer first
 
 
-def _chip(knob: KnobView, names: str, pad: str, whole: bool) -> Row:
+def _chip(knob: KnobView, names: str, pad: str, shorter: dict[str, str]) -> Row:
     """A knob as key, name and value."""
     keys = KNOB_KEY.get(knob.name)
     key, short = (keys.key, keys.short) if keys else ("", knob.name)
     action = f"app.turn_knob('{knob.name}', 1)" if keys else ""
     name = {"full": knob.name, "short": short}.get(names, "")
-    shorten = {} if whole else _SHORT_VALUES
-    value = shorten.get(knob.value, knob.value)
+    value = shorter.get(knob.value, knob.value)
     usual = knob.value == DEFAULTS.get(knob.name)
-    spans = [Span(f"{pad}{key}", "knob.key bold", "chip", action)]
-    tight = names == "short" and not whole
-    label = ("" if tight else " ") + (f"{name} " if name else "")
-    spans.append(Span(label, "dim", "chip", action))
-    spans.append(Span(value, "knob.usual" if usual else "knob.changed bold", "chip", action))
+    glued = value in _SWITCHES.values()
+    tight = names == "short" and bool(shorter) and not key.isalpha()  # a word would read on
+    label = ("" if tight or (glued and not name) else " ") + name + " " * bool(name and not glued)
+    spans = [
+        Span(f"{pad}{key}", "knob.key bold", "chip", action),
+        Span(label, "dim", "chip", action),
+        Span(value, "knob.usual" if usual else "knob.changed bold", "chip", action),
+    ]
     if knob.pending is not None:
-        pending = shorten.get(knob.pending, knob.pending)
+        pending = shorter.get(knob.pending, knob.pending)
         spans.append(Span(f"→{pending}", "knob.pending bold", "chip", action))
     spans.append(Span(pad, "", "chip", action))
     return tuple(span for span in spans if span.text)
@@ -70,9 +91,11 @@ def _hints(left_out: frozenset[str], active: frozenset[str]) -> Row:
 
 def draw_footer(active: frozenset[str], cells: int, height: int = 1) -> Rows:
     """The commands with their keys; `active` holds ids of those whose thing is switched on."""
-    row: Row = ()
-    for count in range(len(_YIELDING) + 1):
-        row = _hints(frozenset(_YIELDING[:count]), active)
-        if row_width(row) <= cells:
-            break
-    return fit_box((row,), cells, height)
+    left_out: frozenset[str] = frozenset()
+    for id in _YIELDING:
+        if row_width(_hints(left_out, active)) > cells:
+            left_out |= {id}
+    for id in reversed(_YIELDING):  # what was left out for nothing, as a longer one had to go too
+        if row_width(_hints(left_out - {id}, active)) <= cells:
+            left_out -= {id}
+    return fit_box((_hints(left_out, active),), cells, height)

@@ -1,7 +1,8 @@
 """The feed: team radio as generated, race control, and knob changes; the newest at the bottom."""
 
 from pitwall_tui.draw.cells import Row, Rows, Span, cut, fit, fit_box, heading, row_width, wrap
-from pitwall_tui.race.view import RadioView
+from pitwall_tui.draw.speculation import LEGEND, draw_writing
+from pitwall_tui.race.view import RadioView, WritingView
 
 _WITH_LAP = 40  # cells from which there is room for the lap
 
@@ -30,12 +31,17 @@ def _entry(line: RadioView, cells: int, rows: int) -> list[Row]:
     return [first, *[(Span(" " * indent), Span(more, role)) for more in text[1:]]]
 
 
-def draw_radio(radio: tuple[RadioView, ...], cells: int, height: int) -> Rows:
-    """As many of the newest entries as fit, under a head."""
+def draw_radio(
+    radio: tuple[RadioView, ...], cells: int, height: int, writing: WritingView | None = None
+) -> Rows:
+    """What is being written, where somebody drafts, and as many of the newest entries as fit, under
+    a head."""
+    live = () if writing is None else (draw_writing(writing, cells),)
     lines: list[Row] = []
     for entry in reversed(radio):
-        room = height - 1 - len(lines)
+        room = height - 1 - len(live) - len(lines)
         if room <= 0:
             break
         lines = [*_entry(entry, cells, room), *lines]
-    return fit_box((heading("RADIO", (), cells), *lines), cells, height)
+    head = heading("RADIO", LEGEND if live else (), cells)
+    return fit_box((head, *live, *lines), cells, height)

@@ -60,7 +60,7 @@ def _decoder(kind: Any) -> Callable[[Any], Any]:
     if origin is tuple:
         return _tuple_decoder(arguments)
     if origin in (Union, UnionType):
-        return _optional_decoder(arguments)
+        return _union_decoder(arguments)
     if origin is Literal:
         return lambda value: _one_of(arguments, value)
     return lambda value: _expect(kind, value)
@@ -89,9 +89,12 @@ def _tuple_decoder(arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
     )
 
 
-def _optional_decoder(arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
-    (other,) = (argument for argument in arguments if argument is not NoneType)
-    read = _decoder(other)
+def _union_decoder(arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
+    """Of None and one type, or of plain values, which JSON tells apart by itself."""
+    others = tuple(argument for argument in arguments if argument is not NoneType)
+    if len(others) > 1:
+        return lambda value: _expect(others, value)
+    read = _decoder(others[0])
     return lambda value: None if value is None else read(value)
 
 

@@ -7,7 +7,7 @@ from math import ceil
 from engine.client import EngineClient, EngineLostError
 from engine.config import EngineError, Knobs, Request
 from engine.messages import PHASES, Answer, Phase, Ready, Refusal, Snapshot, Studied, Unusable
-from engine.stats import EngineSnapshot
+from engine.stats import EngineSnapshot, StepStats, Verdict
 from engine.studies import StudyNews
 from pitwall_tui.feed.grid import line_up
 from pitwall_tui.feed.settings import RaceSettings
@@ -164,22 +164,32 @@ class LiveFeed:
         if any(request.id not in self._cars for request in snapshot.requests):
             return []  # of the race before: it was on its way when this one began
         pieces: dict[str, list[str]] = {}
+        overruled: dict[str, list[str]] = {}
         for step in snapshot.steps:
             ended = {id for id, _ in step.finished}
+            for verdict in step.verdicts:
+                overruled.setdefault(verdict.id, []).append(self._overruled(verdict, step))
             for id, tokens in step.tokens:
                 if id in self._cars:
                     self._output[id] += tokens
                     found = self._decoders[id].pieces(tokens, last=id in ended)
                     pieces.setdefault(id, []).extend(found)
             self._over |= ended
-        text = tuple((id, tuple(found)) for id, found in pieces.items())
-        events: list[FeedEvent] = [Progress(snapshot, text)]
+        events: list[FeedEvent] = [Progress(snapshot, _frozen(pieces), _frozen(overruled))]
         if pieces and self._grid_since is not None:
             seconds = time.monotonic() - self._grid_since
             self._grid_since = None
             self._restarts = 0
             events.insert(0, Loading(GRID, "grid", "formation lap done", seconds))
         return events
+
+    def _overruled(self, verdict: Verdict, step: StepStats) -> str:
+        """The text of the draft that gave way to the model's own token, "" where none did."""
+        assert self._vocabulary is not None
+        tokens = dict(step.tokens).get(verdict.id, ())
+        kept = verdict.accepted
+        gave_way = kept < min(len(verdict.drafts), len(tokens))
+        return self._vocabulary.decode(verdict.drafts[kept : kept + 1]) if gave_way else ""
 
     # Races
 
@@ -241,3 +251,7 @@ class LiveFeed:
                 if id not in self._over
             )
         )
+
+
+def _frozen(texts: dict[str, list[str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple((id, tuple(found)) for id, found in texts.items())

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from engine.config import EngineConfig, Knobs
 from pitwall_tui.paths import asset
@@ -10,6 +11,7 @@ from pitwall_tui.race.circuits import CIRCUITS, circuit
 from pitwall_tui.race.entries import ENTRIES
 from pitwall_tui.race.errors import RaceError
 
+CHIEF, JUNIOR = asset("models/chief"), asset("models/junior")
 # A lap line with a pit call and the longest radio message takes fewer tokens than this.
 LINE_TOKENS = 56
 
@@ -18,7 +20,8 @@ LINE_TOKENS = 56
 class RaceSettings:
     """A season's first race and how to serve it.
 
-    `laps` None is the circuit's full distance; `pace` is in output tokens/s, 0 for flat out.
+    `laps` None is the circuit's full distance; `draft` None is the junior where the chief races and
+    there is one, nobody elsewhere; `pace` is in output tokens/s, 0 for flat out.
     Raises RaceError or EngineError that names the value and how to mend it.
     """
 
@@ -27,7 +30,8 @@ class RaceSettings:
     cars: int = len(ENTRIES)
     seed: int = 7
     temperature: float = 0.8
-    model: str = str(asset("models/chief"))
+    model: str = str(CHIEF)
+    draft: str | None = None
     kv_memory_mib: float = 256
     pace: float = 0
     knobs: Knobs = field(default_factory=Knobs)
@@ -46,8 +50,17 @@ class RaceSettings:
             raise RaceError(f"pace {self.pace:g}: give tokens per second, or 0 for flat out")
         self.engine_config()
 
+    @property
+    def draft_folder(self) -> str | None:
+        """The model that drafts for speculation=junior."""
+        if self.draft is None and Path(self.model).resolve() == CHIEF.resolve() and JUNIOR.is_dir():
+            return str(JUNIOR)
+        return self.draft
+
     def engine_config(self) -> EngineConfig:
-        return EngineConfig(model=self.model, kv_memory_mib=self.kv_memory_mib)
+        return EngineConfig(
+            model=self.model, draft=self.draft_folder, kv_memory_mib=self.kv_memory_mib
+        )
 
     def race(self, number: int) -> "Race":
         """The season's race `number`, from 1: the circuits in turn, another seed each."""

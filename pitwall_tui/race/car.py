@@ -1,19 +1,22 @@
 """One car: its text folded into laps, sectors and timing marks as it is written."""
 
 import re
+from collections import deque
 from dataclasses import dataclass, field
 from math import inf
 
 from pitwall_tui.race.errors import GrammarError
 from pitwall_tui.race.events import CarStart
 from pitwall_tui.race.grammar import LapLine, Line, OutLine, line_progress, parse_line
-from pitwall_tui.race.view import SectorColour, SectorView
+from pitwall_tui.race.view import Author, SectorColour, SectorView
 
 # Timing marks of a lap: its start, and the end of each sector.
 MARKS = 4
 _NO_SECTORS = (SectorView("", "none"),) * 3
 # A model of another language may never end its line; no lap line comes near this.
 _LONGEST = 400
+# Pieces that are kept by author: more than a line of the wall shows.
+_WRITTEN_PIECES = 96
 _WRITTEN = re.compile(
     r"L(\d\d) ([SMHIW])(\d\d)(?: ([1-9]\d\.\d\d))?(?: ([1-9]\d\.\d\d))?(?: ([1-9]\d\.\d\d))?"
 )
@@ -51,7 +54,8 @@ class Car:
 
     `marks[m]` is the time at which it passed timing mark m (4 a lap, from the start of lap 1 to
     the finish), None where its text skipped it. `completed` is the number of the last lap that
-    it completed, `lines` how many lap lines it has written.
+    it completed, `lines` how many lap lines it has written; `written` is the end of its text by
+    who wrote it.
     """
 
     def __init__(self, start: CarStart, team: int, laps: int) -> None:
@@ -59,6 +63,7 @@ class Car:
         self.team = team
         self.laps = laps
         self.partial = ""
+        self.written: deque[tuple[Author, str]] = deque(maxlen=_WRITTEN_PIECES)
         self.marks: list[float | None] = []
         self.completed = 0
         self.lines = 0
@@ -118,6 +123,14 @@ class Car:
     def laps_behind(self, ahead: "Car") -> int:
         """Whole laps between them."""
         return max(0, len(ahead.marks) - len(self.marks)) // MARKS
+
+    def write(self, pieces: tuple[str, ...], accepted: int, overruled: str) -> None:
+        """Notes who wrote the next pieces of its text: the first `accepted` were drafts, and what
+        comes after them stands in the place of the draft `overruled`, "" where there was none."""
+        self.written += [("accepted", piece) for piece in pieces[:accepted]]
+        if overruled:
+            self.written.append(("overruled", overruled))
+        self.written += [("chief", piece) for piece in pieces[accepted:]]
 
     def add(self, piece: str, time: float, bests: Bests) -> list[LineDone]:
         """Takes the next piece of its text, committed at `time`; the lines that it completed.

@@ -52,11 +52,13 @@ class Progress:
     """A snapshot of the engine, and what each car's new tokens added to its text.
 
     `text` holds (request id, one piece for each of its tokens in the snapshot's steps, in order);
-    a piece is "" where a token adds nothing yet.
+    a piece is "" where a token adds nothing yet. `overruled` holds (request id, for each of its
+    verdicts in those steps the text of the draft that the model overruled, "" where it did none).
     """
 
     snapshot: EngineSnapshot
     text: tuple[tuple[str, tuple[str, ...]], ...]
+    overruled: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from engine.stats import (
     StepStats,
 )
 from pitwall_tui.race.events import RaceStarted
+from pitwall_tui.race.speculation import DraftAccount
 from pitwall_tui.race.timing import summed
 
 _SCHEMA = 1
@@ -97,6 +98,7 @@ class Ledger:
         self.paces: list[tuple[float, float]] = []
         self._samples: dict[tuple[str, str], list[QualitySample]] = {}
         self._score_ms = self._step_ms = 0.0
+        self._drafts = DraftAccount()
 
     def add_step(self, step: StepStats, time: float) -> tuple[tuple[str, str | int], ...]:
         """Books a step that ended at `time`; the (name, value) of knobs that changed with it."""
@@ -112,6 +114,7 @@ class Ledger:
         if step.quality is not None:
             form = (step.knobs.weights, step.knobs.kv_dtype)
             self._samples.setdefault(form, []).append(step.quality)
+        self._drafts.add(step)
         self._score_ms += step.ms.score
         self._step_ms += step.ms.total
         self.prefix_queries += step.prefix_queries
@@ -249,7 +252,7 @@ class Ledger:
                 "preemptions": self.preemptions,
             },
             "quality": self._quality(),
-            "speculation": None,
+            "speculation": self._drafts.document(),
             "cars": [
                 {
                     "id": id,

@@ -1,7 +1,7 @@
 """The race as the wall knows it: events folded into the frozen view that screens draw."""
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Literal
@@ -25,6 +25,7 @@ from pitwall_tui.race.events import (
 from pitwall_tui.race.grammar import LapLine, OutLine
 from pitwall_tui.race.ledger import Ledger, waste_percent
 from pitwall_tui.race.results import clock_time, results, totals
+from pitwall_tui.race.speculation import Speculation
 from pitwall_tui.race.timing import Chart, Quality, Traffic, Window
 from pitwall_tui.race.view import (
     CarState,
@@ -36,6 +37,7 @@ from pitwall_tui.race.view import (
     RaceView,
     RadioView,
     StatusView,
+    WritingView,
 )
 
 LIGHTS = 5
@@ -45,7 +47,12 @@ _ANNOUNCED: dict[Flag, str] = {"safety": "safety car", "yellow": "yellow flag"}
 # A flag that comes back within so many seconds is the same one, not news.
 _QUIET = 5.0
 _NOBODY = 255
-_MODEL_KNOBS = ("weights", "kv_dtype")
+# What a knob, or one value of it, means for the cars' texts where they do not stay the same.
+_MEANS = {
+    "weights": ": from here it is another model",
+    "kv_dtype": ": from here it is another model",
+    "acceptance ratio": ": drafts lead to other tokens from here, as likely ones",
+}
 _UNKNOWN_TEAM = "#888888"
 # The engine's finish reasons of a car whose text has not ended its race.
 _ENDS = {"length": "out of tokens", "abort": "withdrawn", "stop": "stopped early"}
@@ -74,6 +81,7 @@ class RaceState:
         # Of an engine that is lost: whether it had been paused, and its pace.
         self._held_still, self._held_pace = False, 0.0
         self._red_flags = 0
+        self._draft = ""
         self._offset = 0.0
         self._time = 0.0
         self._begin(RaceStarted(0, "", 0, 0, 0.0, "", ()))
@@ -145,6 +153,9 @@ class RaceState:
             chart=self._chart.view(),
             traffic=self._traffic.view(self._model.read_gbs if self._model else 0.0),
             quality=self._quality.view(),
+            draft=self._draft,
+            speculation=self._speculation.view(),
+            writing=self._writing(cars),
             radio=tuple(self._radio),
             knobs=self._knob_views(),
             results=results(cars, self._ledger, self._lights_out),
@@ -167,6 +178,7 @@ class RaceState:
         self._chart = Chart(self._time)
         self._traffic = Traffic()
         self._quality = Quality()
+        self._speculation = Speculation()
         self._lights_out: float | None = None
         self._quiet_until: dict[Flag, float] = {}
         self._red_flags = 0
@@ -192,11 +204,12 @@ class RaceState:
         self._lost = None
         self._snapshot = snapshot
         self._requests = {r.id: r for r in snapshot.requests if r.id in self._cars}
+        self._draft = snapshot.draft.name if snapshot.draft else ""
         self._ledger.weights_bytes = snapshot.weights_bytes
         self._ledger.add_requests(self._requests.values(), self._offset)
-        pieces = {id: iter(()) for id in self._cars} | {id: iter(text) for id, text in event.text}
+        text, overruled = self._texts(event.text), self._texts(event.overruled)
         for step in snapshot.steps:
-            self._fold_step(step, pieces)
+            self._fold_step(step, text, overruled)
         self._time = max(self._time, snapshot.time + self._offset)
         for request in self._requests.values():
             self._fold_end(request)
@@ -206,30 +219,42 @@ class RaceState:
             self._ledger.note_pace(snapshot.pace, self._time)
         self._announce_flag()
 
-    def _fold_step(self, step: StepStats, pieces: dict[str, Iterator[str]]) -> None:
+    def _texts(self, texts: Iterable[tuple[str, tuple[str, ...]]]) -> dict[str, Iterator[str]]:
+        """What is left to read of each car's."""
+        return {id: iter(()) for id in self._cars} | {id: iter(text) for id, text in texts}
+
+    def _fold_step(
+        self, step: StepStats, text: dict[str, Iterator[str]], overruled: dict[str, Iterator[str]]
+    ) -> None:
         self._step = step
         self._time = time = max(self._time, step.time + self._offset)
         changes = self._ledger.add_step(step, time)
         for name, value in changes:
             self._chart.mark(time, f"{name} {value}")
-            another = ": from here it is another model" if name in _MODEL_KNOBS else ""
-            self._say("knob", f"{name} {value}{another}")
+            means = _MEANS.get(name, _MEANS.get(f"{name} {value}", ""))
+            self._say("knob", f"{name} {value}{means}")
         counts = tuple((id, len(tokens)) for id, tokens in step.tokens if id in self._cars)
         self._window.add(time, counts, step.ms.total)
         self._traffic.add(step)
         self._quality.add(step)
+        self._speculation.add(step, time)
+        accepted = {verdict.id: verdict.accepted for verdict in step.verdicts}
         self._chart.add(time, sum(count for _, count in counts))
         for id, count in counts:
             if count and self._lights_out is None:
                 self._lights_out = time
                 self._control("lights out")
-            for piece in islice(pieces[id], count):
-                for done in self._cars[id].add(piece, time, self._bests):
-                    self._tell(self._cars[id], done)
+            car = self._cars[id]
+            pieces = tuple(islice(text[id], count))
+            refused = next(overruled[id], "") if id in accepted else ""
+            car.write(pieces, accepted.get(id, 0), refused)
+            for piece in pieces:
+                for done in car.add(piece, time, self._bests):
+                    self._tell(car, done)
         for id, lost in step.preempted:
-            if car := self._cars.get(id):
-                code = car.start.code
-                self._control(f"{code} pits: pages taken, {lost} tokens to recompute", car)
+            if preempted := self._cars.get(id):
+                code = preempted.start.code
+                self._control(f"{code} pits: pages taken, {lost} tokens to recompute", preempted)
 
     def _fold_end(self, request: RequestStats) -> None:
         car = self._cars[request.id]
@@ -331,6 +356,14 @@ class RaceState:
                 )
             )
         return tuple(views)
+
+    def _writing(self, cars: list[Car]) -> WritingView | None:
+        """Of the car in front that still writes."""
+        drafting = self._step is not None and self._step.knobs.speculation != "off"
+        car = next((car for car in cars if not car.over), None)
+        if car is None or not drafting:
+            return None
+        return WritingView(car.start.code, car.team, car.lap, tuple(car.written))
 
     @property
     def _still(self) -> bool:

@@ -99,7 +99,8 @@ def _traffic(phase: Phase, steps: Iterable[StepStats], read_gbs: float) -> Traff
     for step in steps:
         weights += step.weight_bytes
         kv += step.kv_bytes
-        tokens += step.prefill_tokens + step.decode_rows
+        drafted = sum(verdict.accepted for verdict in step.verdicts)
+        tokens += step.prefill_tokens + step.decode_rows + drafted
         seconds += step.ms.forward / 1e3
     gbs = (weights + kv) / max(seconds, 1e-9) / 1e9
     share = 100 * gbs / read_gbs if read_gbs else None

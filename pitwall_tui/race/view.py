@@ -122,6 +122,108 @@ class QualityView:
 
 
 @dataclass(frozen=True, slots=True)
+class DraftCounts:
+    """What became of drafts, as vLLM counts them: a round is one verdict on one car's drafts.
+
+    `accepted_at[i]` counts the rounds in which the draft at position i was accepted, as long as
+    the longest draft; `judged` the drafts that were accepted or overruled, not those after them;
+    `saved` the tokens that needed no step of their own.
+    """
+
+    drafts: int = 0
+    draft_tokens: int = 0
+    accepted_tokens: int = 0
+    accepted_at: tuple[int, ...] = ()
+    judged: int = 0
+    saved: int = 0
+
+    @property
+    def per_position(self) -> tuple[float, ...]:
+        """Share of all rounds in which the draft at each position was accepted."""
+        return tuple(accepted / self.drafts for accepted in self.accepted_at)
+
+    @property
+    def mean_length(self) -> float | None:
+        """Accepted drafts a round, and the chief's own token; None of no round."""
+        return 1 + self.accepted_tokens / self.drafts if self.drafts else None
+
+    @property
+    def acceptance(self) -> float | None:
+        """Share of the drafts that were judged; None of none."""
+        return self.accepted_tokens / self.judged if self.judged else None
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredView:
+    """Decode-only steps with drafts, as measured in this race.
+
+    `kind` is who drafts, the rule of acceptance, the cars in the step, and how many drafts each
+    may have. `tokens` are those a car gets of a step, `verified` those that run in one;
+    `plain_tokens_per_second` is of steps with as many cars and no drafts, and costs are in times
+    of such a step, all None until some were made.
+    """
+
+    kind: tuple[str, str, int, int]
+    rounds: int
+    acceptance: float | None
+    tokens: float
+    verified: float
+    tokens_per_second: float
+    plain_tokens_per_second: float | None
+    draft_cost: float | None
+    verify_cost: float | None
+
+    @property
+    def speedup(self) -> float | None:
+        """Output tokens/s with drafts over those without."""
+        plain = self.plain_tokens_per_second
+        return self.tokens_per_second / plain if plain else None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeculationView:
+    """Drafting: `since` its knobs last changed, and in the `recent` seconds.
+
+    `length` is how many drafts a car may have in a step, 0 where `auto` found that none pay, and
+    `cars` how many are in one: the usual ones of the last seconds. Times are of a typical recent
+    step; `cost` is what a pass of the draft model takes, of a verification. `now` is what was
+    measured with these cars and this length, None where too little was; `projection` the speed-up
+    by theory, from recent acceptance and cost. `word` says whether it pays.
+    """
+
+    proposer: str
+    rule: str
+    on: bool
+    auto: bool
+    length: int
+    cars: int
+    since: DraftCounts
+    recent: DraftCounts
+    draft_ms: float | None
+    verify_ms: float | None
+    cost: float | None
+    projection: float | None
+    now: MeasuredView | None
+    measured: tuple[MeasuredView, ...]
+    word: str
+
+
+Author = Literal["chief", "accepted", "overruled"]
+
+
+@dataclass(frozen=True, slots=True)
+class WritingView:
+    """The newest of one car's text, by who wrote it: the chief, the draft model with the chief's
+    consent (`accepted`), or the draft model where it was `overruled`, before what the chief wrote
+    instead."""
+
+    car: str
+    team: int
+    lap: int
+    pieces: tuple[tuple[Author, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LightView:
     """One of the five start lights: a phase of loading, done when `seconds` is set."""
 
@@ -179,7 +281,11 @@ class ResultRow:
 
 @dataclass(frozen=True, slots=True)
 class RaceView:
-    """Everything on the wall at one moment. `teams` holds (short name, colour "#rrggbb")."""
+    """Everything on the wall at one moment. `teams` holds (short name, colour "#rrggbb").
+
+    `draft` names the draft model that stands ready, "" where none does; `speculation` is None
+    where it was never on, `writing` where nobody drafts.
+    """
 
     time: float
     race_number: int
@@ -196,6 +302,9 @@ class RaceView:
     chart: ChartView
     traffic: tuple[TrafficView, ...]
     quality: QualityView | None
+    draft: str
+    speculation: SpeculationView | None
+    writing: WritingView | None
     radio: tuple[RadioView, ...]
     knobs: tuple[KnobView, ...]
     results: tuple[ResultRow, ...]

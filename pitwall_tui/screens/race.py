@@ -4,11 +4,14 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
 from pitwall_tui.screens.wall import WallScreen
+from pitwall_tui.widgets.palette import Palette
+from pitwall_tui.widgets.panel import Frame
 from pitwall_tui.widgets.panels import (
     KeyBar,
     KnobBar,
     PageMap,
     Radio,
+    Speculation,
     StatusLine,
     Throughput,
     TooSmall,
@@ -18,7 +21,18 @@ from pitwall_tui.widgets.panels import (
 
 
 class RaceScreen(WallScreen):
-    """Everything that happens, at one glance."""
+    """Everything that happens, at one glance; drafting too, once somebody has drafted."""
+
+    def _catch_up(self) -> None:
+        self._make_room(self._latest()[0])
+        super()._catch_up()
+
+    def show(self, frame: Frame, palette: Palette, beat: int, fps: float) -> None:
+        self._make_room(frame)
+        super().show(frame, palette, beat, fps)
+
+    def _make_room(self, frame: Frame) -> None:
+        self.set_class(frame.view.speculation is not None, "-drafting")
 
     def compose(self) -> ComposeResult:
         yield StatusLine()
@@ -30,6 +44,7 @@ class RaceScreen(WallScreen):
                     yield Radio(id="left-radio")
             with Vertical(id="right"):
                 yield TrackMap()
+                yield Speculation()
                 yield PageMap()
                 yield Throughput(id="right-throughput")
                 yield Radio(id="right-radio")

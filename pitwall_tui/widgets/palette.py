@@ -36,6 +36,8 @@ class Palette:
             color=colour.rich_color if colour else None,
             bgcolor=ground.rich_color if ground else None,
             bold="bold" in attributes or None,
+            underline="underline" in attributes or None,
+            strike="strike" in attributes or None,
             meta={"@click": action} if action else None,
         )
 

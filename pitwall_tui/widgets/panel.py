@@ -22,7 +22,7 @@ class Frame:
     `view` is the race as shown (held while frozen), `live` as it is; `now` is the wall's clock
     in seconds; `moves` are cars that gained (1) or lost (-1) a place; `active` ids of commands
     whose thing is on; `countdown` seconds to the next race, where one is due; `workshop` what has
-    been measured of the weights.
+    been measured of the weights; `supposed` the acceptance that the strategy supposes, in percent.
     """
 
     view: RaceView
@@ -33,6 +33,7 @@ class Frame:
     active: frozenset[str]
     countdown: float | None
     workshop: WorkshopView
+    supposed: int | None
 
 
 class Panel(Widget):
@@ -98,12 +99,14 @@ class Panel(Widget):
         return self._strips[y]
 
     def _strip(self, row: Row) -> Strip:
-        """A strip of as few segments as it takes: blanks go to their left neighbour."""
+        """A strip of as few segments as it takes: blanks go to their left neighbour, but for one
+        with a line through or under it."""
         texts: list[list[str]] = []
         styles: list[Style] = []
         before = Span("")
         for span in row:
-            blank = span.text.isspace() and span[2:] == before[2:] and bool(texts)
+            plain = not before.role.endswith(("underline", "strike"))
+            blank = span.text.isspace() and span[2:] == before[2:] and bool(texts) and plain
             if blank or (texts and span[1:] == before[1:]):
                 texts[-1].append(span.text)
                 continue

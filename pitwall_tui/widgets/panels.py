@@ -11,8 +11,15 @@ from pitwall_tui.draw.pages import draw_pages
 from pitwall_tui.draw.radio import draw_radio
 from pitwall_tui.draw.results import draw_results
 from pitwall_tui.draw.small import draw_too_small
+from pitwall_tui.draw.speculation import draw_speculation
 from pitwall_tui.draw.spread import draw_off, draw_pairs, draw_weights
 from pitwall_tui.draw.status import draw_status
+from pitwall_tui.draw.strategy import (
+    draw_by_acceptance,
+    draw_by_length,
+    draw_measured,
+    draw_suppose,
+)
 from pitwall_tui.draw.tower import draw_tower
 from pitwall_tui.draw.track import draw_track
 from pitwall_tui.draw.workshop import draw_bench, draw_footprints, draw_layers
@@ -63,7 +70,14 @@ class Radio(Panel):
     hz = 5.0
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        return draw_radio(frame.view.radio, cells, height)
+        return draw_radio(frame.view.radio, cells, height, frame.view.writing)
+
+
+class Speculation(Panel):
+    hz = 4.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_speculation(frame.view.speculation, cells, height)
 
 
 class KnobBar(Panel):
@@ -129,6 +143,36 @@ class Pairs(Panel):
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
         return draw_pairs(frame.workshop, cells, height)
+
+
+class Suppose(Panel):
+    """What the strategy supposes, and what theory makes of it."""
+
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_suppose(frame.view.speculation, frame.supposed, cells, height)
+
+
+class ByLength(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_by_length(frame.view.speculation, frame.supposed, cells, height)
+
+
+class ByAcceptance(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_by_acceptance(frame.view.speculation, frame.supposed, cells, height)
+
+
+class MeasuredTable(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_measured(frame.view.speculation, cells, height)
 
 
 class HelpPage(Panel):

@@ -147,6 +147,7 @@ def test_help_and_version_import_neither_torch_nor_textual() -> None:
         (("race", "--headless", "--knobs", "max_batch=0"), ("max_batch", "0")),
         (("race", "--headless", "--knobs", "batching"), ("batching", "name=value")),
         (("race", "--headless", "--model", "/nowhere"), ("/nowhere", "folder")),
+        (("race", "--headless", "--draft", "/nowhere"), ("/nowhere", "folder")),
         (("race", "--headless", "--kv-memory-mib", "-1"), ("kv_memory_mib", "-1")),
         (("race", "--headless", "--json", "/nowhere/x.json"), ("/nowhere/x.json",)),
         (("race", "--headless", "--record", "/nowhere/x.gz"), ("/nowhere/x.gz",)),

@@ -101,6 +101,24 @@ def test_a_lost_engine_changes_no_token(
     assert hashes(state) == undisturbed
 
 
+def test_drafts_change_no_token_and_what_was_overruled_is_told(
+    settings: RaceSettings, feeds: list[LiveFeed], undisturbed: dict[str, str]
+) -> None:
+    drafting = Knobs(speculation="junior", draft_length=3)
+    feed = LiveFeed(replace(settings, draft=settings.model, knobs=drafting))
+    feeds.append(feed)
+    feed.start()
+    events, state = drive(feed, over)
+    assert hashes(state) == undisturbed
+    assert state.view(0.0).draft
+    told = [event for event in events if isinstance(event, Progress)]
+    verdicts = [v for event in told for step in event.snapshot.steps for v in step.verdicts]
+    block = state.summary()["speculation"]
+    assert isinstance(block, dict)
+    assert block["drafts"] == len(verdicts) > 0
+    assert sum(len(texts) for event in told for _, texts in event.overruled) == len(verdicts)
+
+
 def test_the_next_race_is_another_and_knobs_stay(
     settings: RaceSettings, feeds: list[LiveFeed]
 ) -> None:

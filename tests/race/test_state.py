@@ -19,6 +19,7 @@ from engine.stats import (
     State,
     StepStats,
     StepTimes,
+    Verdict,
 )
 from pitwall_tui.race.car import Bests, Car, LineDone
 from pitwall_tui.race.events import (
@@ -424,6 +425,15 @@ def test_what_a_phase_reads_is_counted_by_token_and_second() -> None:
     assert first.share_percent == pytest.approx(100 * 25 / MODEL.read_gbs)
     assert (second.phase, second.weight_bytes) == ("prefill", 4e5)
     assert after(decode, prefill, old).traffic[0] == first
+
+
+def test_what_is_read_is_shared_by_drafts_that_were_accepted() -> None:
+    drafted = progress(
+        1.0, {"7": "L01"}, decode_rows=1, weight_bytes=3000, ms=StepTimes(0, 1, 0, 0),
+        verdicts=(Verdict("7", (1, 2, 3), 2),),
+    )  # fmt: skip
+    (decode,) = after(drafted).traffic
+    assert decode.weight_bytes == 1000
 
 
 def test_quality_is_of_what_is_served_now() -> None:

@@ -15,6 +15,7 @@ MOMENTS: dict[str, Callable[[], RaceView]] = {
     "empty": views.empty,
     "loading": views.loading,
     "racing": views.racing,
+    "drafting": views.drafting,
     "finished": views.finished,
 }
 

@@ -69,7 +69,7 @@ async def test_a_key_turns_its_knob(keys: object, build: Build) -> None:
     name, key = keys.name, keys.key  # type: ignore[attr-defined]
     value = {knob.name: knob.value for knob in views.KNOBS}[name]
     app = build()
-    async with running(app, (200, 45)) as pilot:
+    async with running(app, (260, 45)) as pilot:
         await pilot.press(key)
         [knobs] = feed_of(app).sent("knobs")
         assert isinstance(knobs, Knobs)
@@ -86,6 +86,22 @@ async def test_brackets_turn_max_batch_down_and_up(build: Build) -> None:
         assert [knobs.max_batch for knobs in sent] == [4, 2, 4]  # type: ignore[attr-defined]
 
 
+async def test_comma_and_stop_turn_the_draft_length_down_and_up(build: Build) -> None:
+    app = build()
+    async with running(app) as pilot:
+        await pilot.press("comma", "comma", "full_stop")
+        sent = feed_of(app).sent("knobs")
+        assert [knobs.draft_length for knobs in sent] == [3, 2, 3]  # type: ignore[attr-defined]
+
+
+async def test_where_no_draft_model_stands_ready_the_junior_is_passed_over(build: Build) -> None:
+    app = build(views.racing(draft=""))
+    async with running(app) as pilot:
+        await pilot.press("d", "d")
+        sent = feed_of(app).sent("knobs")
+        assert [knobs.speculation for knobs in sent] == ["ngram", "off"]  # type: ignore[attr-defined]
+
+
 async def test_keys_count_from_what_was_asked_for_and_not_yet_done(build: Build) -> None:
     app = build()
     async with running(app) as pilot:
@@ -98,7 +114,7 @@ async def test_a_pending_mark_goes_when_a_plan_has_used_the_knob(build: Build) -
     app = build()
     async with running(app) as pilot:
         await pilot.press("1")
-        assert "on→off" in text_of(app, KnobBar)
+        assert "●→○" in text_of(app, KnobBar)
         used = (replace(views.KNOBS[0], value="off"), *views.KNOBS[1:])
         state_of(app).at = views.racing(knobs=used)
         await step(app, pilot)

@@ -53,6 +53,8 @@ def test_values_between_the_steps_go_to_their_neighbours() -> None:
     assert turned("max_batch", "17", -1) == "16"
     assert turned("max_batch", "99") == "1"
     assert turned("prefill_chunk", "5000", -1) == "1024"
+    assert turned("draft_length", "7") == "8"
+    assert turned("draft_length", "9", -1) == "8"
 
 
 def test_pace_goes_down_from_what_the_engine_does_and_up_to_flat_out() -> None:

@@ -38,7 +38,7 @@ DRAWINGS: dict[str, Draw] = {
     "track": draw_track,
     "pages": lambda view, w, h: draw_pages(view.pages, w, h),
     "chart": lambda view, w, h: draw_chart(view.chart, w, h, view.traffic, view.quality),
-    "radio": lambda view, w, h: draw_radio(view.radio, w, h),
+    "radio": lambda view, w, h: draw_radio(view.radio, w, h, view.writing),
     "lights": lambda view, w, h: draw_lights(view.lights, view.time, w, h),
     "status": lambda view, w, h: draw_status(view, Notice(frozen=True, replay=True), w, h),
     "knobs": lambda view, w, h: draw_knobs(view.knobs, w, h),
@@ -51,7 +51,7 @@ DRAWINGS: dict[str, Draw] = {
 @st.composite
 def odd_views(draw: st.DrawFn) -> RaceView:
     """Moments of a race with odd text, counts, times and shapes in them."""
-    view = draw(st.sampled_from([views.racing(), views.loading(), views.finished()]))
+    view = draw(st.sampled_from([views.drafting(), views.loading(), views.finished()]))
     number = st.floats(allow_nan=False, width=32)
     text = draw(NASTY)
     total = draw(st.integers(0, 5000))
@@ -346,14 +346,24 @@ def test_the_status_line_shows_pace_pause_freeze_and_replay() -> None:
 def test_every_knob_and_its_key_are_on_the_bar(cells: int) -> None:
     text = plain(draw_knobs(views.KNOBS, cells))
     assert all(f" {keys.key}" in text for keys in KNOB_KEYS)
-    assert all(name in text for name in ("kv", "pfx", "max", "st", "ch", "qual"))
-    assert text.rstrip().endswith("on")
+    assert cells < 100 or all(name in text for name in ("kv", "pfx", "max", "st", "ch", "qual"))
+
+
+@given(st.tuples(*(st.sampled_from(keys.steps) for keys in KNOB_KEYS)))
+def test_there_is_room_for_any_values_of_all_knobs(values: tuple[str, ...]) -> None:
+    knobs = [replace(knob, value=v) for knob, v in zip(views.KNOBS, values, strict=True)]
+    (row,) = draw_knobs(tuple(knobs), 80)
+    shown = {span.action: span.text for span in row if span.action}  # values are the last spans
+    assert list(shown) == [f"app.turn_knob('{keys.name}', 1)" for keys in KNOB_KEYS]
+    assert row_width(row) == 80
+    assert plain((row,)).endswith(" ")  # nothing was cut
 
 
 def test_a_pending_knob_shows_old_and_new() -> None:
     knobs = (replace(views.KNOBS[0], pending="off"), *views.KNOBS[1:])
-    assert "kv on→off" in plain(draw_knobs(knobs, 100))
-    assert "1 on→off" in plain(draw_knobs(knobs, 80))  # names give way for the moment
+    assert "kv on→off" in plain(draw_knobs(knobs, 160))
+    assert "1kv●→○" in plain(draw_knobs(knobs, 100))
+    assert "1●→○" in plain(draw_knobs(knobs, 80))  # names give way
 
 
 @pytest.mark.parametrize("cells", [80, 100, 160])
@@ -361,6 +371,12 @@ def test_help_and_quit_are_always_in_the_footer(cells: int) -> None:
     text = plain(draw_footer(frozenset(), cells))
     assert "? help" in text
     assert "q quit" in text
+
+
+def test_a_footer_leaves_out_no_more_than_it_has_to() -> None:
+    text = plain(draw_footer(frozenset(), 80))
+    assert "r results" in text
+    assert "w workshop" in text
 
 
 def test_the_current_light_is_moved_by_the_clock_alone() -> None:

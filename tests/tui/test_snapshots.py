@@ -51,6 +51,25 @@ def test_race_without_colour(
     assert snap_compare(build(recorded("racing")), terminal_size=(120, 40), run_before=_drawn())
 
 
+@pytest.mark.parametrize("size", ["80x24", "100x30", "120x40", "160x45"])
+def test_drafting(size: str, build: Build, snap_compare: Compare) -> None:
+    width, height = map(int, size.split("x"))
+    assert snap_compare(build("drafting"), terminal_size=(width, height), run_before=_drawn())
+
+
+def test_drafting_light(build: Build, snap_compare: Compare) -> None:
+    assert snap_compare(
+        build("drafting"), terminal_size=(120, 40), run_before=_drawn(theme="pitwall-light")
+    )
+
+
+def test_drafting_without_colour(
+    build: Build, snap_compare: Compare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert snap_compare(build("drafting"), terminal_size=(80, 24), run_before=_drawn())
+
+
 @pytest.mark.parametrize("size", ["80x24", "120x40"])
 def test_lights(size: str, build: Build, snap_compare: Compare) -> None:
     width, height = map(int, size.split("x"))
@@ -65,6 +84,36 @@ def test_results(size: str, build: Build, snap_compare: Compare) -> None:
     assert snap_compare(
         build(recorded("finished")), terminal_size=(width, height), run_before=_drawn()
     )
+
+
+SUPPOSING = ("y", "right", "right", "right")
+
+
+@pytest.mark.parametrize("size", ["80x24", "100x30", "120x40", "160x45"])
+def test_strategy(size: str, build: Build, snap_compare: Compare) -> None:
+    width, height = map(int, size.split("x"))
+    assert snap_compare(
+        build("drafting"), terminal_size=(width, height), run_before=_drawn(*SUPPOSING)
+    )
+
+
+def test_strategy_light(build: Build, snap_compare: Compare) -> None:
+    assert snap_compare(
+        build("drafting"),
+        terminal_size=(120, 40),
+        run_before=_drawn(*SUPPOSING, theme="pitwall-light"),
+    )
+
+
+def test_strategy_without_colour(
+    build: Build, snap_compare: Compare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert snap_compare(build("drafting"), terminal_size=(120, 40), run_before=_drawn(*SUPPOSING))
+
+
+def test_strategy_before_anything_is_measured(build: Build, snap_compare: Compare) -> None:
+    assert snap_compare(build("racing"), terminal_size=(80, 24), run_before=_drawn("y"))
 
 
 def _read(

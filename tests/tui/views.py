@@ -7,8 +7,10 @@ from engine.stats import PAGE_CACHED, PAGE_FREE, PAGE_RESERVED, PAGE_SHARED, PAG
 from pitwall_tui.race.view import (
     CarView,
     ChartView,
+    DraftCounts,
     KnobView,
     LightView,
+    MeasuredView,
     PagesView,
     QualityView,
     RaceView,
@@ -16,8 +18,10 @@ from pitwall_tui.race.view import (
     ResultRow,
     SectorColour,
     SectorView,
+    SpeculationView,
     StatusView,
     TrafficView,
+    WritingView,
 )
 
 TEAMS = (
@@ -189,6 +193,9 @@ KNOBS = (
     KnobView("prefill_chunk", "256", None, "prefill tokens a step, 0 for whole prompts"),
     KnobView("weights", "fp32", None, "how weights are held"),
     KnobView("kv_dtype", "fp32", None, "how keys and values are held"),
+    KnobView("speculation", "off", None, "who drafts for the chief"),
+    KnobView("draft_length", "4", None, "tokens drafted at a time"),
+    KnobView("acceptance", "equal", None, "when a draft is kept"),
     KnobView("kernels", "native", None, "our own kernels, or torch's"),
     KnobView("quality", "on", None, "score a sample of the steps with fp32 too"),
 )
@@ -236,6 +243,72 @@ def results() -> tuple[ResultRow, ...]:
     )
 
 
+def measured(kind: tuple[str, str, int, int], **changes: object) -> MeasuredView:
+    """Steps that make a little more than those without drafts."""
+    row = MeasuredView(
+        kind=kind,
+        rounds=1840,
+        acceptance=0.712,
+        tokens=2.64,
+        verified=kind[2] * (1 + kind[3]),
+        tokens_per_second=262.4,
+        plain_tokens_per_second=183.1,
+        draft_cost=0.31,
+        verify_cost=1.53,
+    )
+    return replace(row, **changes)  # type: ignore[arg-type]
+
+
+SPECULATION = SpeculationView(
+    proposer="junior",
+    rule="equal",
+    on=True,
+    auto=False,
+    length=4,
+    cars=1,
+    since=DraftCounts(1840, 7360, 4214, (1380, 1104, 920, 810), 5920, 4214),
+    recent=DraftCounts(212, 848, 487, (166, 128, 104, 89), 684, 487),
+    draft_ms=1.72,
+    verify_ms=8.31,
+    cost=0.0518,
+    projection=2.31,
+    now=measured(("junior", "equal", 1, 4)),
+    measured=(
+        measured(("junior", "equal", 1, 2), rounds=310, tokens_per_second=241.0),
+        measured(("junior", "equal", 1, 4)),
+        measured(("junior", "equal", 1, 8), rounds=96, acceptance=0.704, tokens_per_second=238.9),
+        measured(
+            ("junior", "equal", 12, 4), rounds=960, tokens_per_second=1190.0,
+            plain_tokens_per_second=None, verify_cost=None, draft_cost=None,
+        ),
+        measured(
+            ("junior", "equal", 20, 4), rounds=5210, acceptance=0.708, tokens_per_second=1402.0,
+            plain_tokens_per_second=1680.5, verify_cost=2.71, draft_cost=0.46,
+        ),
+        measured(
+            ("ngram", "equal", 1, 4), rounds=640, acceptance=0.331, tokens_per_second=201.7,
+            verify_cost=1.21, draft_cost=0.01,
+        ),
+    ),
+    word="pays with 1 car: verifying 5 tokens costs 1.5 plain steps, drafting 0.3, for 2.6 a car",
+)  # fmt: skip
+WRITING = WritingView(
+    "KES", 0, 18,
+    (
+        ("chief", "\n"), ("accepted", "L"), ("accepted", "1"), ("accepted", "8"),
+        ("chief", " "), ("accepted", "M"), ("overruled", "1"), ("chief", "0"),
+        ("accepted", "9"), ("accepted", " "), ("accepted", "2"), ("accepted", "7"), ("chief", "."),
+        ("overruled", "5"), ("chief", "4"), ("accepted", "1"), ("accepted", " "),
+    ),
+)  # fmt: skip
+
+
+def drafting(**changes: object) -> RaceView:
+    """The same moment, with a junior at work."""
+    knobs = tuple(replace(k, value="junior") if k.name == "speculation" else k for k in KNOBS)
+    return racing(speculation=SPECULATION, writing=WRITING, knobs=knobs, **changes)
+
+
 TOTALS = (
     ("tokens", "36 470"),
     ("seconds", "72.9"),
@@ -269,6 +342,9 @@ def racing(**changes: object) -> RaceView:
             TrafficView("prefill", 3e5, 1e4, 3.3, None),
         ),
         quality=QualityView("int8", 640, 0.00041, 94.53, 99.82, 4.8),
+        draft="junior",
+        speculation=None,
+        writing=None,
         radio=RADIO,
         knobs=KNOBS,
         results=(),

@@ -1,0 +1,255 @@
+"""Drafting on the wall and the strategy screen: figures, marks, and curves where they belong."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pitwall_tui.draw.cells import Rows, plain, row_width
+from pitwall_tui.draw.plot import Plot
+from pitwall_tui.draw.radio import draw_radio
+from pitwall_tui.draw.speculation import draw_speculation, draw_writing
+from pitwall_tui.draw.strategy import (
+    draw_by_acceptance,
+    draw_by_length,
+    draw_measured,
+    draw_suppose,
+)
+from pitwall_tui.race.speculation import projected
+from pitwall_tui.race.view import DraftCounts, SpeculationView
+from pitwall_tui.screens.race import RaceScreen
+from pitwall_tui.screens.strategy import StrategyScreen
+from pitwall_tui.widgets.panels import Radio, Speculation
+from tests.tui import views
+from tests.tui.conftest import Build
+from tests.tui.test_app import running, state_of, step, text_of
+
+VIEW = views.SPECULATION
+NEW = replace(
+    VIEW, since=DraftCounts(), recent=DraftCounts(), draft_ms=None, verify_ms=None, cost=None,
+    projection=None, now=None, measured=(), word="nothing yet",
+)  # fmt: skip
+LONG = replace(
+    VIEW, length=16, recent=DraftCounts(9, 144, 72, tuple(range(9, -7, -1))[:16], 90, 72)
+)
+
+
+def text(rows: Rows) -> list[str]:
+    return [line.rstrip() for line in plain(rows).split("\n")]
+
+
+def test_the_panel_at_its_narrowest() -> None:
+    assert text(draw_speculation(VIEW, 33, 7)) == [
+        " SPECULATION          junior k 4",
+        " ▆78 ▅60 ▄49 ▃42% 3.30 tok/round",
+        " 1.7+8.3 ms a step  saved 4 214",
+        " 1.43x measured 2.31x projection",
+        " pays with 1 car: verifying 5",
+        " tokens costs 1.5 plain steps,",
+        " drafting 0.3, for 2.6 a car",
+    ]
+
+
+def test_the_panel_with_room() -> None:
+    assert text(draw_speculation(VIEW, 51, 6))[2:4] == [
+        " draft 1.7 verify 8.3 ms  saved 4 214 tokens",
+        " 1.43x measured 2.31x projection by formula",
+    ]
+
+
+def test_long_drafts_are_bars_with_their_ends_named() -> None:
+    line = text(draw_speculation(LONG, 33, 7))[1]
+    assert line.startswith(" █▇▆")
+    assert "100%.." in line
+
+
+def test_words_that_do_not_fit_are_cut() -> None:
+    assert text(draw_speculation(VIEW, 33, 5))[-1].endswith("…")
+
+
+def test_what_is_not_measured_is_not_shown_as_figures() -> None:
+    lines = text(draw_speculation(NEW, 51, 6))
+    assert lines[1:4] == [" no drafts yet", " not timed yet", " - measured - projection by formula"]
+    assert "off" in text(draw_speculation(replace(VIEW, on=False), 51, 6))[0]
+    assert "auto ratio" in text(draw_speculation(replace(VIEW, auto=True, rule="ratio"), 51, 6))[0]
+
+
+def test_who_wrote_what_is_told_without_colour() -> None:
+    row = draw_writing(views.WRITING, 60)
+    assert plain((row,)) == " ▌ KES L18 ▏↵L18 M[1]09 27.[5]41 "
+    told = {span.text: span.role for span in row}
+    assert told["[5]"].endswith("strike")
+    assert told["4"].endswith("bold")
+    assert told["7"].endswith("underline")
+
+
+def test_the_newest_text_is_what_is_shown() -> None:
+    (_, line, _) = text(draw_radio(views.RADIO, 20, 3, views.WRITING))
+    assert line == " ▌ KES ▏9 27.[5]41"
+
+
+PIECES = st.lists(
+    st.tuples(st.sampled_from(["chief", "accepted", "overruled"]), st.text(max_size=9)), max_size=40
+)
+
+
+@given(pieces=PIECES, cells=st.integers(14, 120))
+def test_any_text_stays_within_its_row(pieces: list[tuple[str, str]], cells: int) -> None:
+    writing = replace(views.WRITING, pieces=tuple(pieces))  # type: ignore[arg-type]
+    assert row_width(draw_writing(writing, cells)) <= cells
+
+
+# The plot
+
+
+def test_a_curve_runs_through_its_values_and_a_mark_lies_over_it() -> None:
+    plot = Plot(5, 2, 1.0, 1.0)
+    plot.curve(lambda x: x, "text")
+    assert plain(plot.rows()) == "  ⢀⠤⠊\n⡠⠒⠁  "
+    plot.mark(0.5, 1.0, "●20", "dim")
+    plot.mark(0.5, 1.0, "●1", "dim")
+    assert plain(plot.rows())[2:5] == "●20"
+
+
+@given(value=st.floats(-10, 10), cells=st.integers(2, 40), lines=st.integers(1, 20))
+def test_values_outside_lie_on_the_edge(value: float, cells: int, lines: int) -> None:
+    plot = Plot(cells, lines, 1.0, 1.0)
+    plot.curve(lambda _: value, "text")
+    plot.mark(0.5, value, "●", "text")
+    rows = plot.rows()
+    assert len(rows) == lines
+    assert {row_width(row) for row in rows} == {cells}
+
+
+# The strategy
+
+
+@pytest.mark.parametrize("view", [None, VIEW, NEW, LONG], ids=["never", "now", "new", "long"])
+@settings(max_examples=30)
+@given(
+    cells=st.integers(1, 200), height=st.integers(1, 60), supposed=st.none() | st.integers(0, 100)
+)
+def test_a_drawing_fills_its_box_exactly(
+    view: SpeculationView | None, cells: int, height: int, supposed: int | None
+) -> None:
+    for rows in (
+        draw_suppose(view, supposed, cells, height),
+        draw_by_length(view, supposed, cells, height),
+        draw_by_acceptance(view, supposed, cells, height),
+        draw_measured(view, cells, height),
+        draw_speculation(view, cells, height),
+    ):
+        assert len(rows) == height
+        assert {row_width(row) for row in rows} == {cells}
+
+
+def test_what_was_not_measured_is_called_a_projection() -> None:
+    for supposed in (None, 85):
+        assert "projection" in plain(draw_suppose(VIEW, supposed, 80, 3))
+        assert "projection" in plain(draw_by_length(VIEW, supposed, 40, 12))
+        assert "projection" in plain(draw_by_acceptance(VIEW, supposed, 40, 12))
+    assert "85% hypothesis" in plain(draw_suppose(VIEW, 85, 80, 3))
+    assert "71% measured" in plain(draw_suppose(VIEW, None, 80, 3))
+    assert "70% hypothesis" in plain(draw_suppose(None, None, 80, 3))
+    assert "c not measured, drawn as 0" in plain(draw_suppose(NEW, None, 80, 3))
+
+
+def test_the_outcome_is_the_formula_s() -> None:
+    line = text(draw_suppose(VIEW, 85, 80, 3))[2]
+    best = max(range(17), key=lambda k: projected(0.85, k, 0.0518))
+    assert f"best k {best}: {projected(0.85, best, 0.0518):.2f}x" in line
+    assert f"k 4: {projected(0.85, 4, 0.0518):.2f}x" in line
+    assert "measured 1.43x" in line
+
+
+def test_what_theory_leaves_out_is_said_where_there_is_room() -> None:
+    said = "a verification costs 1 plain step; measured 1.5"
+    assert said in plain(draw_suppose(VIEW, None, 120, 3))
+    assert "theory" not in plain(draw_suppose(VIEW, None, 80, 3))
+    assert "theory" not in plain(draw_suppose(NEW, None, 160, 3))
+
+
+def test_points_are_those_of_who_drafts_now() -> None:
+    rows = plain(draw_by_length(VIEW, None, 80, 30))
+    assert rows.count("●1 ") == 3  # one and the same car, three lengths
+    assert rows.count("●20") == 1
+    assert "●4/20" in plain(draw_by_acceptance(VIEW, None, 80, 30))
+
+
+def test_the_table_says_where_a_comparison_is_missing() -> None:
+    lines = text(draw_measured(VIEW, 80, 12))
+    assert lines[3] == "▸ junior          1   4    1840  71%     262     183  1.43x"
+    assert lines[5].endswith("no plain step measured")
+    assert sum(line.startswith("▸") for line in lines) == 1
+
+
+def test_a_short_table_keeps_what_is_now_and_most_rounds() -> None:
+    lines = text(draw_measured(VIEW, 80, 4))
+    assert [line.split()[-1] for line in lines[2:]] == ["1.43x", "0.83x"]
+
+
+# On the screen
+
+
+async def test_blanks_behind_a_draft_are_not_underlined(build: Build) -> None:
+    app = build("drafting")
+    async with running(app):
+        radio = app.screen.query_one("#right-radio", Radio)
+        lined = [s for s in radio.render_line(1) if s.style and s.style.underline]
+        assert [segment.text for segment in lined] == ["L18", "M", "9 27", "1 "]
+
+
+async def test_the_panel_comes_with_the_first_drafts(build: Build) -> None:
+    app = build()
+    async with running(app) as pilot:
+        assert not app.screen.query_one(Speculation).display
+        state_of(app).at = views.drafting()
+        await step(app, pilot)
+        await step(app, pilot)
+        assert app.screen.query_one(Speculation).display
+        assert "tok/round" in text_of(app, Speculation)
+
+
+@pytest.mark.parametrize("live", [True, False])
+async def test_the_strategy_opens_and_closes_on_any_race(build: Build, live: bool) -> None:
+    app = build("drafting", live=live)
+    async with running(app) as pilot:
+        await pilot.press("y")
+        assert isinstance(app.screen, StrategyScreen)
+        await pilot.press("y")
+        assert isinstance(app.screen, RaceScreen)
+        await pilot.press("w" if live else "r", "y")
+        assert isinstance(app.screen, StrategyScreen)
+        await pilot.press("escape")
+        assert isinstance(app.screen, RaceScreen)
+
+
+async def test_arrows_suppose_and_home_returns_to_what_is_measured(build: Build) -> None:
+    app = build("drafting")
+    async with running(app) as pilot:
+        await pilot.press("y", "right")
+        assert app.latest()[0].supposed == 75
+        await pilot.press("left", "left")
+        assert app.latest()[0].supposed == 65
+        await pilot.press(*["right"] * 9)
+        assert app.latest()[0].supposed == 100
+        await pilot.press("home")
+        assert app.latest()[0].supposed is None
+
+
+async def test_the_slider_answers_to_the_mouse(build: Build) -> None:
+    app = build("drafting")
+    async with running(app) as pilot:
+        await pilot.press("y")
+        await pilot.click("Suppose", offset=(12, 1))
+        assert app.latest()[0].supposed == 0
+
+
+async def test_nobody_is_sent_out_of_the_strategy_at_the_flag(build: Build) -> None:
+    app = build("drafting")
+    async with running(app) as pilot:
+        await pilot.press("y")
+        state_of(app).at = views.finished()
+        await step(app, pilot)
+        assert isinstance(app.screen, StrategyScreen)
