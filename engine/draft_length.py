@@ -1,5 +1,6 @@
 """How many tokens to draft at a time: a fixed number, or whatever pays now, by measurement."""
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ _GUESS = 0.8  # acceptance, before anything is known of it
 _WEIGHT = 4.0  # of the guess, in drafts
 # A look at a neighbour of what is best now comes after so many steps at first, and half as often
 # each time that it changes nothing.
-_LOOK, _LEAST_OFTEN = 16, 128
+_LOOK, _LEAST_OFTEN = 16, 256
+_WORTH = 1.04  # what another length must promise to be taken instead
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,10 @@ class Auto:
             self._requests, self._look = requests, _LOOK
         # Twice the size that has been tried: no leap into the unknown.
         reach = min(2 * self._verify.largest // max(requests, 1) - 1, LONGEST)
-        best = max(range(max(reach, 0) + 1), key=lambda length: self.rate(requests, length))
+        rates = self.rates(requests, max(reach, 0))
+        best = rates.index(max(rates))
+        if self._best < len(rates) and rates[best] < _WORTH * rates[self._best]:
+            best = self._best
         if best != self._best:
             self._best, self._look = best, _LOOK
         self._steps += 1
@@ -87,24 +92,19 @@ class Auto:
             return min(best + 1, LONGEST) if self._upwards else max(best - 1, 0)
         return best
 
-    def rate(self, requests: int, length: int) -> float:
-        """Tokens a millisecond of one request, as expected."""
-        verify = self._verify.of(requests * (length + 1))
-        draft = self._draft.of(requests) * length
-        return self.tokens(length) / (verify + draft) if verify + draft else float(length)
-
-    def tokens(self, length: int) -> float:
-        """Tokens that a request gets of a step with so many drafts."""
-        total = reached = 1.0
-        for place in range(length):
-            reached *= self._acceptance(place)
-            total += reached
-        return total
-
-    def _acceptance(self, place: int) -> float:
-        tries, hits = sum(self._tries), sum(self._hits)
-        overall = (hits + _WEIGHT * _GUESS) / (tries + _WEIGHT)
-        return (self._hits[place] + _WEIGHT * overall) / (self._tries[place] + _WEIGHT)
+    def rates(self, requests: int, longest: int) -> list[float]:
+        """Tokens a millisecond of one request, as expected, with 0, 1, ... drafts."""
+        overall = (sum(self._hits) + _WEIGHT * _GUESS) / (sum(self._tries) + _WEIGHT)
+        draft = self._draft.of(requests)
+        found = []
+        tokens = reached = 1.0
+        for length in range(longest + 1):
+            ms = self._verify.of(requests * (length + 1)) + draft * length
+            found.append(tokens / ms if ms else float(length))
+            hits, tries = (of[min(length, LONGEST - 1)] for of in (self._hits, self._tries))
+            reached *= (hits + _WEIGHT * overall) / (tries + _WEIGHT)
+            tokens += reached
+        return found
 
     def note(self, round: Round) -> None:
         if round.accepted:
@@ -126,42 +126,42 @@ class _Costs:
 
     def __init__(self) -> None:
         self._measured: dict[int, deque[float]] = {}
+        self._sizes: list[int] = []  # ascending
+        self._medians: list[float] = []  # of the sizes
 
     @property
     def largest(self) -> int:
         """Size that has been measured, 0 of none."""
-        return max(self._measured, default=0)
+        return self._sizes[-1] if self._sizes else 0
 
     def note(self, size: int, ms: float) -> None:
+        place = bisect_left(self._sizes, size)
         if size not in self._measured:
             # What was expected counts as one: a single mishap does not decide.
             expected = self.of(size)
             self._measured[size] = deque([expected] if expected else [], maxlen=_KEPT)
+            self._sizes.insert(place, size)
+            self._medians.insert(place, 0.0)
         self._measured[size].append(ms)
+        ordered = sorted(self._measured[size])
+        self._medians[place] = ordered[(len(ordered) - 1) // 2]
 
     def of(self, size: int) -> float:
-        """0 where nothing is known; beyond the largest size known as the last two lead there, or
-        half as much more as it is larger."""
-        sizes = sorted(self._measured)
+        """0 where nothing is known; beyond the largest size known as the last two lead there, and
+        half as much more as it is larger at least."""
+        sizes, medians = self._sizes, self._medians
+        place = bisect_left(sizes, size)
         if not sizes:
             return 0.0
-        below = [known for known in sizes if known <= size]
-        above = [known for known in sizes if known >= size]
-        if not below:
-            return self._median(sizes[0])
-        low = below[-1]
-        if above:
-            high = above[0]
-        elif len(below) > 1:
-            low, high = below[-2:]
-        else:
-            return self._median(low) * (1 + size / low) / 2
-        if low == high:
-            return self._median(low)
-        first, last = self._median(low), self._median(high)
-        slope = (last - first) / (high - low)
-        return first + slope * (size - low) if above else last + max(slope, 0.0) * (size - high)
+        if place == 0 or (place < len(sizes) and sizes[place] == size):
+            return medians[place]
+        if place < len(sizes):
+            return _line(sizes[place - 1 : place + 1], medians[place - 1 : place + 1], size)
+        least = medians[-1] * (1 + size / sizes[-1]) / 2
+        return max(least, _line(sizes[-2:], medians[-2:], size)) if len(sizes) > 1 else least
 
-    def _median(self, size: int) -> float:
-        ordered = sorted(self._measured[size])
-        return ordered[(len(ordered) - 1) // 2]
+
+def _line(sizes: list[int], values: list[float], size: int) -> float:
+    """What a line through two points says."""
+    slope = (values[1] - values[0]) / (sizes[1] - sizes[0])
+    return values[0] + slope * (size - sizes[0])

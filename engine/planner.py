@@ -181,7 +181,16 @@ class Planner:
         # Reserving is a wish that never costs another request its pages.
         grow = want - len(sequence.pages)
         sequence.pages += self.pool.acquire(grow if grow <= self.pool.available else max(need, 0))
+        self._skip_drafted(sequence)
         return True
+
+    def _skip_drafted(self, sequence: Sequence) -> None:
+        """What the draft model has seen of its pages for another, it need not see again."""
+        while sequence.drafted + self.page_size <= sequence.computed:
+            number, rest = divmod(sequence.drafted, self.page_size)
+            if rest or not self.pool.drafted[sequence.pages[number]]:
+                return
+            sequence.drafted += self.page_size
 
     def _with_room(self, sequence: Sequence, row: Row, drafts: int) -> Row:
         """Room for drafts behind the request's last token, in pages that nobody else has asked for.
@@ -263,8 +272,6 @@ class Planner:
             sequence.pages = list(hits)
             sequence.computed = len(hits) * self.page_size
             sequence.published = len(hits)
-            drafted = next((i for i, page in enumerate(hits) if not self.pool.drafted[page]), None)
-            sequence.drafted = (len(hits) if drafted is None else drafted) * self.page_size
             sequence.hit_tokens += sequence.computed
             if index is self._prefix_cache:
                 step.prefix_queries += len(sequence.tokens)
