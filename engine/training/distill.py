@@ -1,6 +1,5 @@
 """The whole of `pitwall distill`: a small student learns a teacher's distributions."""
 
-import os
 import time
 from dataclasses import asdict, replace
 from itertools import accumulate
@@ -8,29 +7,30 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
 from tokenizers import Tokenizer
 
 from engine.config import EngineError
 from engine.training.acceptance import TEMPERATURE, measure
 from engine.training.card import FACTS
 from engine.training.data import Encoded, Rows, Source, Stream, chunk_reader
-from engine.training.evaluate import HeldOut, held_out_loss
-from engine.training.folder import (
-    check_writable,
-    load_model,
-    read_tokenizer,
-    replacing,
-    save_model,
-    write_json,
-)
+from engine.training.evaluate import held_out_loss
+from engine.training.folder import load_model, read_tokenizer, replacing, save_model, write_json
 from engine.training.junior import DistillSettings, junior_shape
 from engine.training.junior_card import render_card
 from engine.training.model import Attend, Llama, choose_attention
 from engine.training.objective import distillation, weights_digest
-from engine.training.run import HELD_OUT_EVERY, choose_device, device_name, round_weights
+from engine.training.run import (
+    HELD_OUT_EVERY,
+    choose_device,
+    count,
+    device_name,
+    loss_facts,
+    prepare,
+    round_weights,
+    run_facts,
+    source_of,
+)
 from engine.training.settings import Documents
-from engine.training.tokenizer import END, token_id
 from engine.training.trainer import Progress, Reader, Say, fit
 from engine.training.writing import Writing, kept, repeating
 
@@ -71,30 +71,16 @@ def distill(documents: Documents, settings: DistillSettings, say: Say) -> dict[s
     teacher = load_model(settings.teacher, attend)
     tokenizer = read_tokenizer(settings.teacher)
     student = make_student(settings, teacher, tokenizer, attend)
-    check_writable(settings.out)
-    if settings.checkpoint is not None:
-        check_writable(settings.checkpoint)
-    torch.set_float32_matmul_precision("high")
-    if device.type == "cpu":
-        spare = (os.cpu_count() or 1) - settings.workers
-        torch.set_num_threads(max(1, min(torch.get_num_threads(), spare)))
-    began = time.perf_counter()
     run = settings.training(student.shape)
     recipe = run.recipe
-    source = Source(
-        documents=documents,
-        tokenizer=tokenizer.to_str(),
-        seed=settings.seed,
-        races=recipe.races_per_chunk,
-        row_length=recipe.row_length,
-        pad=token_id(tokenizer, END),
-    )
+    prepare(run, device)
+    began = time.perf_counter()
+    source = source_of(documents, tokenizer, run)
     digest, started = weights_digest(teacher), weights_digest(student)
     teacher.to(device).eval().requires_grad_(False)
     student.to(device)
-    parameters = sum(p.numel() for p in student.parameters())
     say(
-        f"{student.shape.layers} x {student.shape.hidden}: {parameters:,} parameters, "
+        f"{student.shape.layers} x {student.shape.hidden}: {count(student):,} parameters, "
         f"temperature {settings.temperature:g}, alpha {settings.alpha:g}, "
         f"on {device_name(device)}, {attention} attention"
     )
@@ -137,25 +123,14 @@ def distill(documents: Documents, settings: DistillSettings, say: Say) -> dict[s
     facts: dict[str, Any] = {
         "schema": 1,
         "command": settings.command,
-        "teacher": {"name": settings.teacher.name, "sha256": digest, **_loss(losses[1])},
-        "seed": settings.seed,
+        "teacher": {"name": settings.teacher.name, "sha256": digest, **loss_facts(losses[1])},
         "temperature": settings.temperature,
         "alpha": settings.alpha,
-        "parameters": parameters,
-        "shape": asdict(student.shape),
-        "noise_weight": recipe.noise_weight,
-        "steps": progress.step,
-        "tokens": progress.tokens,
-        "trained_tokens": progress.trained,
-        "seconds": round(progress.seconds, 1),
-        "tokens_per_second": round(progress.tokens / progress.seconds),
-        "device": device_name(device),
-        "attention": attention,
-        "torch": torch.__version__,
+        **run_facts(student, run, progress, attention),
         "data": settings.data,
         "written_tokens": settings.written_tokens if settings.data == "teacher" else 0,
         "drafts": None if drafted is None else {"tokens": drafted.tokens, "steps": drafted.step},
-        "held_out": {"documents": len(held_out), **_loss(losses[0])},
+        "held_out": {"documents": len(held_out), **loss_facts(losses[0])},
         "acceptance": asdict(acceptance),
     }
     with replacing(settings.out) as part:
@@ -206,8 +181,3 @@ def drafts_pass(
     )
     aim = distillation(teacher, writer, settings.temperature, alpha=1.0)
     return fit(student, source, run, say, objective=aim, reader=repeating(rows, settings.seed))
-
-
-def _loss(measured: HeldOut) -> dict[str, float]:
-    extra = {"bits_per_line": measured.bits_per_line, "perplexity": measured.perplexity}
-    return asdict(measured) | extra

@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,15 +28,9 @@ from engine.training.writing import write_bodies
 from pitwall_tui import cli
 from tests.engine.test_training import MICRO, SHAPE, SOURCE, TOKENIZER, StopError, documents
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RECIPE_MICRO = replace(MICRO, name="junior", held_out_tokens=600, tokens=4_000)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,8 @@ from engine.training.tokenizer import BEGIN, END, encode, token_id, train_tokeni
 from engine.training.trainer import Batch, Noise, Progress, fit, rate_share
 from pitwall_tui import cli
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHAPE = Shape(vocab=300, hidden=64, ffn=128, layers=2, heads=2, kv_heads=1, head_size=32)
 MICRO = replace(
     RECIPES["tiny"],
@@ -54,15 +56,6 @@ def documents(seed: int, races: int) -> Iterator[tuple[str, str]]:
             laps = rng.randint(2, 6)
             lines = [f"L{lap:02d} M{lap:02d} 3{rng.randint(0, 9)}.50\n" for lap in range(1, laps)]
             yield f"RACE {seed % 7} LAPS {laps:02d}\nCAR {car:02d}\n", "".join(lines)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Products this small only wait for each other on two threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 TOKENIZER = train_tokenizer((text for pair in documents(1, 8) for text in pair), SHAPE.vocab)
