@@ -84,7 +84,7 @@ def distill(documents: Documents, settings: DistillSettings, say: Say) -> dict[s
         f"temperature {settings.temperature:g}, alpha {settings.alpha:g}, "
         f"on {device_name(device)}, {attention} attention"
     )
-    aim = distillation(teacher, digest, settings.temperature, settings.alpha)
+    aim = distillation(teacher, device, digest, settings.temperature, settings.alpha)
     if settings.student is not None:
         aim.identity["student"] = started
     reader: Reader = chunk_reader
@@ -179,5 +179,5 @@ def drafts_pass(
         minutes=None,
         checkpoint=None if settings.checkpoint is None else settings.checkpoint / "drafts",
     )
-    aim = distillation(teacher, writer, settings.temperature, alpha=1.0)
+    aim = distillation(teacher, device, writer, settings.temperature, alpha=1.0)
     return fit(student, source, run, say, objective=aim, reader=repeating(rows, settings.seed))
