@@ -4,7 +4,8 @@ import time
 from dataclasses import replace
 from math import ceil
 
-from engine.client import EngineClient, EngineLostError
+from engine.child import ProcessLostError
+from engine.client import EngineClient
 from engine.config import EngineError, Knobs, Request
 from engine.messages import PHASES, Answer, Phase, Ready, Refusal, Snapshot, Studied, Unusable
 from engine.stats import EngineSnapshot
@@ -76,7 +77,7 @@ class LiveFeed:
             try:
                 for answer in self._client.pull():
                     events += self._translate(answer)
-            except EngineLostError as error:
+            except ProcessLostError as error:
                 events += self._restart(str(error))
         return tuple(events)
 
