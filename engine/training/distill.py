@@ -1,7 +1,7 @@
 """The whole of `pitwall distill`: a small student learns a teacher's distributions."""
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,10 +10,10 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from engine.config import EngineError
-from engine.training.acceptance import TEMPERATURE, measure
+from engine.training.acceptance import TEMPERATURE, Acceptance, measure
 from engine.training.card import FACTS
 from engine.training.data import Encoded, Rows, Source, Stream, chunk_reader
-from engine.training.evaluate import held_out_loss
+from engine.training.evaluate import HeldOut, held_out_loss
 from engine.training.folder import load_model, read_tokenizer, replacing, save_model, write_json
 from engine.training.junior import DistillSettings, junior_shape
 from engine.training.junior_card import render_card
@@ -24,6 +24,7 @@ from engine.training.run import (
     choose_device,
     count,
     device_name,
+    line_end,
     loss_facts,
     prepare,
     round_weights,
@@ -105,40 +106,77 @@ def distill(documents: Documents, settings: DistillSettings, say: Say) -> dict[s
         drafted = drafts_pass(student, teacher, tokenizer, source, settings, say)
         round_weights(student)
 
-    held_out = first(
-        source.at_least(Stream.HELD_OUT, recipe.held_out_tokens, HELD_OUT_EVERY),
-        recipe.held_out_tokens,
-    )
-    newline = tokenizer.encode("\n", add_special_tokens=False).ids[0]
-    losses = [
-        held_out_loss(model, held_out, recipe.row_length, newline, source.pad)
-        for model in (student, teacher)
-    ]
-    acceptance = measure(student, teacher, held_out, recipe.row_length, source.pad)
+    examined = examine(student, teacher, tokenizer, source, recipe.held_out_tokens)
+    acceptance, losses = examined.acceptance, (examined.student, examined.teacher)
     say(
         f"held out: {losses[0].nats_per_token:.4f} nats per token (teacher "
         f"{losses[1].nats_per_token:.4f}), top-1 agreement {acceptance.top1_agreement:.4f}, "
         f"1 - TV {acceptance.overlap:.4f}, accepted {acceptance.coupled:.4f}"
     )
-    facts: dict[str, Any] = {
+    facts = {
+        **junior_facts(settings, digest, examined),
+        **run_facts(student, run, progress, attention),
+        "drafts": None if drafted is None else {"tokens": drafted.tokens, "steps": drafted.step},
+    }
+    save_junior(student, tokenizer, settings.out, facts)
+    say(f"saved to {settings.out}; done in {time.perf_counter() - began:.0f} s")
+    return facts
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A student and its teacher on the same held-out documents."""
+
+    documents: int
+    student: HeldOut
+    teacher: HeldOut
+    acceptance: Acceptance
+
+
+def held_out_documents(source: Source, body_tokens: int) -> list[Encoded]:
+    """With this many body tokens or just more, none of which anything is trained on."""
+    return first(source.at_least(Stream.HELD_OUT, body_tokens, HELD_OUT_EVERY), body_tokens)
+
+
+def examine(
+    student: Llama, teacher: Llama, tokenizer: Tokenizer, source: Source, body_tokens: int
+) -> Examined:
+    """On about `body_tokens` tokens."""
+    held_out = held_out_documents(source, body_tokens)
+    newline, length, pad = line_end(tokenizer), source.row_length, source.pad
+    return Examined(
+        documents=len(held_out),
+        student=held_out_loss(student, held_out, length, newline, pad),
+        teacher=held_out_loss(teacher, held_out, length, newline, pad),
+        acceptance=measure(student, teacher, held_out, length, pad),
+    )
+
+
+def junior_facts(settings: DistillSettings, digest: str, examined: Examined) -> dict[str, Any]:
+    """What is stated of a distilled model, beside what is stated of every trained one."""
+    return {
         "schema": 1,
         "command": settings.command,
-        "teacher": {"name": settings.teacher.name, "sha256": digest, **loss_facts(losses[1])},
+        "teacher": {
+            "name": settings.teacher.resolve().name,
+            "sha256": digest,
+            **loss_facts(examined.teacher),
+        },
         "temperature": settings.temperature,
         "alpha": settings.alpha,
-        **run_facts(student, run, progress, attention),
         "data": settings.data,
-        "written_tokens": settings.written_tokens if settings.data == "teacher" else 0,
-        "drafts": None if drafted is None else {"tokens": drafted.tokens, "steps": drafted.step},
-        "held_out": {"documents": len(held_out), **loss_facts(losses[0])},
-        "acceptance": asdict(acceptance),
+        "written_tokens": 0 if settings.data == "simulator" else settings.written_tokens,
+        "held_out": {"documents": examined.documents, **loss_facts(examined.student)},
+        "acceptance": asdict(examined.acceptance),
     }
-    with replacing(settings.out) as part:
+
+
+def save_junior(student: Llama, tokenizer: Tokenizer, out: Path, facts: dict[str, Any]) -> None:
+    """A model folder with its card; raises EngineError, and leaves what was there whole."""
+    with replacing(out) as part:
         save_model(student, tokenizer, part, None)
         write_json(part / FACTS, facts)
         (part / "README.md").write_text(render_card(facts), encoding="utf-8")
-    say(f"saved to {settings.out}; done in {time.perf_counter() - began:.0f} s")
-    return facts
 
 
 def drafts_pass(

@@ -57,8 +57,11 @@ writes worse races than its teacher.
 License: MIT.
 """
 
-_SIMULATOR_DATA = "from Pitwall's simulator, made while training ran and new to the teacher too"
-_TEACHER_DATA = "that the teacher wrote at temperature 0.8, {:,} tokens read again and again"
+_DATA = {
+    "simulator": "from Pitwall's simulator, made while training ran and new to the teacher too",
+    "teacher": "that the teacher wrote at temperature 0.8, {:,} tokens read again and again",
+    "rows": "from Pitwall's simulator, {:,} tokens read again and again",
+}
 _DRAFTS = (
     " Then one pass over {:,} tokens with races that the student wrote itself, for the"
     " divergence alone."
@@ -111,9 +114,7 @@ def render_card(facts: dict[str, Any], rows: Sequence[dict[str, Any]] = ()) -> s
         **facts["acceptance"],
         temperature=facts["temperature"],
         alpha=facts["alpha"],
-        data=_TEACHER_DATA.format(facts["written_tokens"])
-        if facts["data"] == "teacher"
-        else _SIMULATOR_DATA,
+        data=_DATA[facts["data"]].format(facts["written_tokens"]),
         drafts=_DRAFTS.format(facts["drafts"]["tokens"]) if facts["drafts"] else "",
         teacher=teacher["name"],
         documents=held_out["documents"],

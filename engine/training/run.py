@@ -73,7 +73,7 @@ def train(documents: Documents, settings: TrainSettings, say: Say) -> dict[str, 
         with replacing(settings.out) as part:
             save_model(model, tokenizer, part, settings.shard_mib)
         say(f"saved to {settings.out}")
-        newline = tokenizer.encode("\n", add_special_tokens=False).ids[0]
+        newline = line_end(tokenizer)
         measured = held_out_loss(model, held_out, recipe.row_length, newline, source.pad)
         say(f"held out: {measured.nats_per_token:.4f} nats per token")
         beside = ngrams()
@@ -118,6 +118,11 @@ def source_of(documents: Documents, tokenizer: Tokenizer, settings: TrainSetting
         row_length=settings.recipe.row_length,
         pad=token_id(tokenizer, END),
     )
+
+
+def line_end(tokenizer: Tokenizer) -> int:
+    """Its id."""
+    return int(tokenizer.encode("\n", add_special_tokens=False).ids[0])
 
 
 def count(model: Llama) -> int:

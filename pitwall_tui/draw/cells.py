@@ -25,6 +25,8 @@ class Span(NamedTuple):
 Row = tuple[Span, ...]
 Rows = tuple[Row, ...]
 
+DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # braille, [row][column] of a cell
+
 
 # Joining Hangul letters, a blank one, and symbols that became wide in a later Unicode: terminals
 # do not agree on their widths.

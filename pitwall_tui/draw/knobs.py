@@ -13,7 +13,7 @@ _LEVELS = (
     ("short", "", False),
     ("none", "", False),
 )
-_YIELDING = ("shot", "theme", "results", "workshop")  # left out of a footer first
+_YIELDING = ("shot", "theme", "results", "academy", "workshop")  # left out of a footer first
 _SHORT_VALUES = {"continuous": "cont", "contiguous": "contig", "native": "nat"}
 
 

@@ -5,11 +5,10 @@ from itertools import groupby
 from math import log1p
 
 from engine.studies import SIDE, Histogram, LayerStudy
-from pitwall_tui.draw.cells import Row, Rows, Span, fit, fit_box, heading
+from pitwall_tui.draw.cells import DOTS, Row, Rows, Span, fit, fit_box, heading
 from pitwall_tui.draw.chart import columns
 from pitwall_tui.race.workshop import WorkshopView
 
-_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # [row][column] of 4x2 dots
 _FEW = 1 / 500  # of all weights: a cell of pairs with fewer is drawn faint
 
 
@@ -114,7 +113,7 @@ def pair_rows(study: LayerStudy, cells: int, height: int, role: str) -> list[Row
         ys = _dots(SIDE - 1 - row, 4 * height)
         for y in ys:
             for x in xs:
-                masks[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
+                masks[y // 4][x // 2] |= DOTS[y % 4][x % 2]
         counts[ys[0] // 4][xs[0] // 2] += count
     few = _FEW * sum(study.before.counts)
     rows = []

@@ -4,11 +4,10 @@ from functools import lru_cache
 from itertools import pairwise
 from math import hypot
 
-from pitwall_tui.draw.cells import Row, Rows, Span, cut, fit, fit_box, heading
+from pitwall_tui.draw.cells import DOTS, Row, Rows, Span, cut, fit, fit_box, heading
 from pitwall_tui.race.view import CarView, Flag, RaceView
 
 Point = tuple[float, float]
-_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # [row][column] of 4x2 dots
 _TRACK: dict[Flag, str] = {"yellow": "flag.yellow", "safety": "flag.safety", "red": "flag.red"}
 _GLYPHS = {"pit": "○", "parked": "◌", "out": "×"}
 _TURN = 1.2  # times as large, from which an outline is turned
@@ -78,7 +77,7 @@ class Raster:
                 y = int(y1 + (y2 - y1) * step / steps + 0.5)
                 for dot_x, dot_y in ((x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)):
                     if dot_x < cells * 2 and dot_y < height * 4:
-                        masks[dot_y // 4][dot_x // 2] |= _BITS[dot_y % 4][dot_x % 2]
+                        masks[dot_y // 4][dot_x // 2] |= DOTS[dot_y % 4][dot_x % 2]
         return tuple(
             "".join(chr(0x2800 + mask) if mask else " " for mask in line) for line in masks
         )

@@ -44,6 +44,7 @@ class LiveFeed:
         self._knobs = settings.knobs
         self._pace = settings.pace
         self._paused = False
+        self._draft: str | None = None
         self._client: EngineClient | None = None
         self._vocabulary: Vocabulary | None = None
         self._max_context = 0
@@ -68,6 +69,8 @@ class LiveFeed:
         self._client.set_knobs(self._knobs)
         self._client.pace(self._pace)
         self._client.pause(self._paused)
+        if self._draft is not None:
+            self._client.set_draft(self._draft)
         if self._question is not None:  # an engine that was lost may not have answered it
             self._client.study(*self._question)
 
@@ -95,6 +98,12 @@ class LiveFeed:
         self._pace = tokens_per_second
         if self._client is not None:
             self._client.pace(tokens_per_second)
+
+    def set_draft(self, folder: str) -> None:
+        """Have the model in this folder draft from now on, after a loss of the engine too."""
+        self._draft = folder
+        if self._client is not None:
+            self._client.set_draft(folder)
 
     def next_race(self) -> None:
         """Leave this race, finished or not, for the season's next that there is memory for."""

@@ -15,8 +15,12 @@ HEIGHTS = [(0, "-low"), (LEAST[1], "-short"), (30, "-normal"), (40, "-tall")]
 
 
 class WallScreen(Screen[None]):
-    """A screen of panels. `latest` gives the newest frame, for when the screen comes up."""
+    """A screen of panels. `latest` gives the newest frame, for when the screen comes up.
 
+    Whoever is on one that `holds` is not sent on to another when a race ends or begins.
+    """
+
+    holds = False
     HORIZONTAL_BREAKPOINTS = WIDTHS
     VERTICAL_BREAKPOINTS = HEIGHTS
 

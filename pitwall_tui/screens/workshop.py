@@ -24,6 +24,7 @@ from pitwall_tui.widgets.panels import (
 class WorkshopScreen(WallScreen):
     """Arrows choose layer and scheme; the wall's keys work here too."""
 
+    holds = True
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape", "dismiss", "back to the wall"),
         ("up,k", "app.step_layer(-1)", "layer before"),

@@ -10,6 +10,7 @@ from textual.widget import Widget
 
 from pitwall_tui.draw.cells import Row, Rows, Span
 from pitwall_tui.draw.status import Notice
+from pitwall_tui.race.academy import AcademyView
 from pitwall_tui.race.view import RaceView
 from pitwall_tui.race.workshop import WorkshopView
 from pitwall_tui.widgets.palette import Palette
@@ -22,7 +23,7 @@ class Frame:
     `view` is the race as shown (held while frozen), `live` as it is; `now` is the wall's clock
     in seconds; `moves` are cars that gained (1) or lost (-1) a place; `active` ids of commands
     whose thing is on; `countdown` seconds to the next race, where one is due; `workshop` what has
-    been measured of the weights.
+    been measured of the weights; `academy` how its students do.
     """
 
     view: RaceView
@@ -33,6 +34,7 @@ class Frame:
     active: frozenset[str]
     countdown: float | None
     workshop: WorkshopView
+    academy: AcademyView
 
 
 class Panel(Widget):
