@@ -156,7 +156,7 @@ def draw_losses(view: AcademyView, cells: int, height: int) -> Rows:
     words = (
         f"nats {distilled[-1]:.2f} / {hard[-1]:.2f}",
         f"distillation loss {loss[-1]:.2f}",
-        f"means of {_MEANS} steps",
+        f"log scale, means of {_MEANS} steps",
     )
     curves = list(zip(at, distilled, strict=True)), list(zip(at, hard, strict=True))
     return _plot(head, *curves, scale, words, view, cells, height)
@@ -181,7 +181,7 @@ def draw_agreement(view: AcademyView, cells: int, height: int) -> Rows:
     hard = [100 * one.hard.coupled for one in view.exams]
     top = max(*distilled, *hard)
     scale = Scale(0.0, next(step for step in (10, 20, 40, 60, 80, 100) if step >= top))
-    words = (f"held out {distilled[-1]:.1f} / {hard[-1]:.1f} %",)
+    words = (f"{distilled[-1]:.1f} / {hard[-1]:.1f} %",)
     curves = list(zip(at, distilled, strict=True)), list(zip(at, hard, strict=True))
     return _plot(head, *curves, scale, words, view, cells, height)
 

@@ -26,25 +26,12 @@ from engine.training.tokenizer import train_tokenizer
 from engine.training.trainer import fit
 from engine.training.writing import write_bodies
 from pitwall_tui import cli
-from tests.engine.test_training import MICRO, SHAPE, SOURCE, TOKENIZER, StopError, documents
+from tests.engine.little import MICRO, SHAPE, SOURCE, TOKENIZER, documents, silent
+from tests.engine.test_training import StopError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 RECIPE_MICRO = replace(MICRO, name="junior", held_out_tokens=600, tokens=4_000)
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random, with sharp distributions."""
-    path = tmp_path_factory.mktemp("models") / "teacher"
-    model = Llama(SHAPE)
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() == 2:
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
-    save_model(model, TOKENIZER, path, None)
-    return path
 
 
 def settings(teacher: Path, out: Path, **changes: Any) -> DistillSettings:
@@ -52,10 +39,6 @@ def settings(teacher: Path, out: Path, **changes: Any) -> DistillSettings:
         teacher, out, layers=1, hidden=64, device="cpu", workers=0, recipe=RECIPE_MICRO
     )
     return replace(base, **changes)
-
-
-def silent(line: str) -> None:
-    pass
 
 
 # --- the loss
