@@ -24,6 +24,8 @@ import pytest
                 "status",
                 "workshop",
                 "spread",
+                "curves",
+                "academy",
             )
         ],
     ],
