@@ -30,7 +30,7 @@ class Course:
     row_length: int = 1024
     passes: int = 12
     sweep: tuple[float, ...] = TEMPERATURES
-    sweep_passes: int = 4
+    sweep_passes: int = 8
     held_out_tokens: int = 1500
     exam_every: int = 16  # steps; a step is one row
     seed: int = 8

@@ -22,6 +22,7 @@ from pitwall_tui.race.academy import AcademyView, SweepRow
 _AXIS = 6  # cells of the axis: a number and its tick
 _COLUMNS = ("TOP-1", "1-TV", "MATCH", "NATS")
 _COLUMN = 6
+_EIGHTHS = ("", *"▏▎▍▌▋▊▉")
 _MEANS = 8  # steps: one alone depends much on its row
 _STEPS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
 _NOTE = (
@@ -91,6 +92,9 @@ def _state(view: AcademyView, cells: int) -> Row:
         row.append(Span(cut(_LOADING, room), "dim"))
     elif view.reason:
         row.append(Span(cut(view.reason, room), "text"))
+    elif view.stage == "done":
+        text = f"two students and {len(view.rows)} temperatures"
+        row.append(Span(cut(text, room), "dim"))
     elif view.budget:
         row += _progress(view, room)
     return tuple(row)
@@ -120,8 +124,9 @@ def _junior(view: AcademyView, cells: int) -> Row:
         named = (Span(" junior ", "dim"), Span("ready", "state.formation bold"))
         room = cells - row_width(named) - 2
         return (*named, Span(cut(f": {view.junior}", room), "dim"))
-    text = "junior: saved once both students have read all"
-    return (Span(cut(f" {text}", cells), "dim"),)
+    ended = view.stage in ("cancelled", "refused", "lost")
+    text = "none was saved" if ended else "saved once both students have read all"
+    return (Span(cut(f" junior: {text}", cells), "dim"),)
 
 
 def _thousands(tokens: int) -> str:
@@ -258,11 +263,10 @@ def draw_sweep(view: AcademyView, cells: int, height: int) -> Rows:
     best = max((row.marks.coupled for row in view.rows if row.marks), default=0.0)
     barred = height >= len(rows) + 3 * len(view.rows)
     for row in view.rows:
-        rows.append(_sweep_line(row, cells, best))
-        if barred:
-            rows += [_bar(row, cells), ()]
-    if barred and view.lessons:
-        rows += [(Span(f" {line}", "dim"),) for line in wrap(_NOTE, max(2, cells - 2))]
+        rows += [_sweep_line(row, cells, best), *((_bar(row, cells), ()) if barred else ())]
+    note = wrap(_NOTE, max(2, cells - 2))
+    if view.lessons and len(rows) + len(note) < height:
+        rows += [(), *((Span(f" {line}", "dim"),) for line in note)]
     return fit_box(rows, cells, height)
 
 
@@ -271,9 +275,9 @@ def _bar(row: SweepRow, cells: int) -> Row:
     if row.marks is None:
         return ()
     room = max(0, cells - _name(cells) - 3)
-    done = round(room * row.marks.coupled)
-    left = Span(" " * (_name(cells) + 2))
-    return (left, Span("█" * done, "chart.area"), Span("░" * (room - done), "dim"))
+    full, rest = divmod(round(8 * room * row.marks.coupled), 8)
+    bar = "█" * full + _EIGHTHS[rest]
+    return (Span(" " * (_name(cells) + 2)), Span(bar, "chart.area"))
 
 
 def _name(cells: int) -> int:

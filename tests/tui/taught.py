@@ -24,11 +24,17 @@ COURSE = Enrolled(
     alpha=0.9,
     tokens=STEPS * ROW,
     sweep=TEMPERATURES,
-    sweep_tokens=96 * ROW,
+    sweep_tokens=192 * ROW,
     held_out_tokens=1587,
 )
 JUNIOR = "/tmp/pitwall-academy-1/junior"
-SWEPT = (0.412, 0.448, 0.437, 0.401, 0.388)
+SWEPT = (
+    Marks(1.424, 0.538, 0.611, 0.602),
+    Marks(1.559, 0.549, 0.638, 0.624),
+    Marks(1.701, 0.524, 0.618, 0.603),
+    Marks(1.586, 0.549, 0.618, 0.602),
+    Marks(1.602, 0.521, 0.601, 0.588),
+)
 
 
 class FakeAcademy:
@@ -60,9 +66,9 @@ def _nats(step: int, floor: float) -> float:
     return (floor + 1.9 * exp(-step / 80) + 4.0 * exp(-step / 4)) * (1 + wobble)
 
 
-def _marks(step: int, most: float, pace: float) -> Marks:
+def _marks(step: int, most: float, pace: float, nats: float) -> Marks:
     learnt = most * (1 - exp(-step / pace))
-    return Marks(1.1 + 2.4 * exp(-step / 80), 0.9 * learnt, 1.02 * learnt, learnt)
+    return Marks(nats + 2.4 * exp(-step / 80), 0.9 * learnt, 1.02 * learnt, learnt)
 
 
 def lessons(steps: int) -> list[AcademyNews]:
@@ -82,16 +88,17 @@ def lessons(steps: int) -> list[AcademyNews]:
             )
         )
         if step % EVERY == 0:
-            told.append(Exam(step * ROW, _marks(step, 0.78, 120.0), _marks(step, 0.68, 90.0)))
+            told.append(
+                Exam(step * ROW, _marks(step, 0.78, 120.0, 1.4), _marks(step, 0.68, 90.0, 1.2))
+            )
     return told
 
 
 def sweep(done: int, share: float) -> list[AcademyNews]:
     """The junior is saved, so many temperatures are through, of the next a share."""
     told: list[AcademyNews] = [Saved(JUNIOR)]
-    for heat, coupled in list(zip(TEMPERATURES, SWEPT, strict=True))[:done]:
-        told.append(Tried(heat, Marks(1.31 - coupled / 2, 0.9 * coupled, 1.03 * coupled, coupled)))
+    told += map(Tried, TEMPERATURES[:done], SWEPT)
     if done < len(TEMPERATURES):
         tokens = round(share * COURSE.sweep_tokens)
-        told.append(Trial(TEMPERATURES[done], tokens, 14_900.0, (1 - share) * 6.6))
+        told.append(Trial(TEMPERATURES[done], tokens, 14_900.0, (1 - share) * 13.2))
     return told

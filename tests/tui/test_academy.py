@@ -341,8 +341,8 @@ def test_the_legend_names_both_by_their_lines() -> None:
 def test_the_sweep_s_rows_are_empty_running_and_done() -> None:
     lines = plain(draw_sweep(VIEWS["whole"], 38, 8)).splitlines()
     rows = {line.split()[0]: line for line in lines[2:7]}
-    assert rows["T=1"].split()[1:] == ["37.1", "42.4", "41.2", "1.104"]
-    assert "▸44.8" in rows["T=2"]
+    assert rows["T=1"].split()[1:] == ["53.8", "61.1", "60.2", "1.424"]
+    assert "▸62.4" in rows["T=2"]
     assert "░" in rows["T=4"]
     assert "40%" in rows["T=4"]
     assert rows["T=16"].split() == ["T=16", "·"]
