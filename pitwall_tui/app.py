@@ -277,9 +277,9 @@ class PitWallApp(App[None], inherit_bindings=False):
     def _close_feed(self) -> None:
         if not self._feed_closed:
             self._feed_closed = True
+            self.feed.close()
             if self.academy is not None:
                 self.academy.close()
-            self.feed.close()
 
     # Commands
 

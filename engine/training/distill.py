@@ -165,7 +165,7 @@ def junior_facts(settings: DistillSettings, digest: str, examined: Examined) -> 
         "temperature": settings.temperature,
         "alpha": settings.alpha,
         "data": settings.data,
-        "written_tokens": 0 if settings.data == "simulator" else settings.written_tokens,
+        "written_tokens": settings.written_tokens if settings.data == "teacher" else 0,
         "held_out": {"documents": examined.documents, **loss_facts(examined.student)},
         "acceptance": asdict(examined.acceptance),
     }

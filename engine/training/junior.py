@@ -32,9 +32,7 @@ class DistillSettings:
     hidden: int = 512
     temperature: float = 2.0
     alpha: float = 0.9
-    # "simulator": ever new races. Else `written_tokens`, read again and again: "teacher" writes
-    # them, or "rows" are the simulator's.
-    data: str = "simulator"
+    data: str = "simulator"  # or "teacher": it writes `written_tokens`, read again and again
     written_tokens: int = 200_000
     drafts: int = 0  # body tokens that the student writes for a last pass
     tokens: int | None = None
@@ -52,7 +50,7 @@ class DistillSettings:
             raise EngineError(f"temperature {self.temperature}: give more than 0, at most 100")
         if not 0 <= self.alpha <= 1:
             raise EngineError(f"alpha {self.alpha}: give a number from 0 to 1")
-        if self.data not in ("simulator", "teacher", "rows"):
+        if self.data not in ("simulator", "teacher"):
             raise EngineError(f"data {self.data!r}: choose simulator or teacher")
         if self.written_tokens < 1:
             raise EngineError(f"written tokens {self.written_tokens}: give at least 1")
@@ -82,8 +80,6 @@ class DistillSettings:
     @property
     def command(self) -> str:
         """The command line that repeats the run, without this machine's paths."""
-        if self.data == "rows":
-            return "pitwall race    # and in it the academy"
         size = f"--layers {self.layers} --hidden {self.hidden}"
         budget = (
             f"--minutes {self.minutes:g}"

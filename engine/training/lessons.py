@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from tokenizers import Tokenizer
@@ -13,7 +14,6 @@ from torch import Tensor
 
 from engine.academy import Course, Done, Enrolled, Exam, Lesson, Marks, Saved, Trial, Tried
 from engine.config import EngineError
-from engine.training.academy import Reins
 from engine.training.acceptance import compare
 from engine.training.data import Position, Rows, batches, chunk_reader
 from engine.training.distill import examine, held_out_documents, junior_facts, save_junior
@@ -26,6 +26,9 @@ from engine.training.run import count, line_end, round_weights, run_facts, sourc
 from engine.training.settings import TrainSettings
 from engine.training.trainer import Learner, Progress, Step, steps
 from engine.training.writing import repeating
+
+if TYPE_CHECKING:
+    from engine.training.academy import Reins
 
 _CPU = torch.device("cpu")
 # Some hundred steps of one row: higher rates than a long run has.
@@ -86,8 +89,6 @@ def settings_of(course: Course) -> DistillSettings:
         hidden=course.hidden,
         temperature=course.temperature,
         alpha=course.alpha,
-        data="rows",
-        written_tokens=course.rows * course.row_length,
         tokens=course.passes * course.rows * course.row_length,
         seed=course.seed,
         device="cpu",
@@ -99,7 +100,7 @@ def settings_of(course: Course) -> DistillSettings:
     )
 
 
-def run(course: Course, reins: Reins) -> None:
+def run(course: Course, reins: "Reins") -> None:
     """The whole course, told to `reins` as it goes.
 
     Raises EngineError for a bad course or folder, a diverged loss, or a disk that refuses.
@@ -124,7 +125,7 @@ class School:
         settings: DistillSettings,
         teacher: Llama,
         tokenizer: Tokenizer,
-        reins: Reins,
+        reins: "Reins",
     ) -> None:
         self._course = course
         self._settings = settings
@@ -231,6 +232,9 @@ class School:
         facts = {
             **junior_facts(self._settings, self._digest, examined),
             **run_facts(student, self._run, progress, "per-document"),
+            "command": "pitwall race    # and in it the academy",
+            "data": "rows",
+            "written_tokens": self._rows.tokens.size,
             "drafts": None,
         }
         with self._reins.saving:

@@ -61,5 +61,7 @@ class LiveAcademy:
         if self._out is not None:
             return self._out
         if self._scratch is None:
-            self._scratch = tempfile.TemporaryDirectory(prefix="pitwall-academy-")
+            self._scratch = tempfile.TemporaryDirectory(
+                prefix="pitwall-academy-", ignore_cleanup_errors=True
+            )
         return str(Path(self._scratch.name) / "junior")
