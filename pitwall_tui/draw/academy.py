@@ -104,8 +104,9 @@ def _progress(view: AcademyView, cells: int) -> Row:
     """A bar, then figures in the order in which they are worth their room."""
     read = f"{_thousands(view.tokens)} of {_thousands(view.budget)} tokens "
     figures = [Span(read)]
-    if view.running:
+    if view.running and not view.paused:
         figures.append(Span(f"{view.tokens_per_second:,.0f} tok/s ".replace(",", " "), "text bold"))
+    if view.running:
         figures.append(Span(f"{_clock(view.seconds_left)} left ", "dim"))
     row: list[Span] = []
     for figure in figures:

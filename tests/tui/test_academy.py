@@ -353,6 +353,13 @@ def test_time_left_is_said_while_it_runs_only() -> None:
     assert "left" not in plain(draw_lectern(VIEWS["cancelled"], 120, 3))
 
 
+def test_what_stands_has_no_speed() -> None:
+    assert "8 140 tok/s" in plain(draw_lectern(VIEWS["half"], 120, 3))
+    paused = plain(draw_lectern(VIEWS["paused"], 120, 3))
+    assert "tok/s" not in paused
+    assert "left" in paused
+
+
 # Pictures
 
 
