@@ -14,7 +14,7 @@ _WEIGHT = 4.0  # of the guess, in drafts
 # A look at a neighbour of what is best now comes after so many steps at first, and half as often
 # each time that it changes nothing.
 _LOOK, _LEAST_OFTEN = 16, 256
-_WORTH = 1.04  # what another length must promise to be taken instead
+_WORTH = 1.03  # what another length must promise to be taken instead
 
 
 @dataclass(frozen=True, slots=True)

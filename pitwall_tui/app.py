@@ -19,11 +19,14 @@ from pitwall_tui.commands import COMMANDS, KNOB_KEY, KNOB_KEYS, changed_pace, tu
 from pitwall_tui.draw.moves import Moves
 from pitwall_tui.draw.status import Notice
 from pitwall_tui.draw.strategy import acceptance
+from pitwall_tui.feed.academy import Academy
 from pitwall_tui.feed.base import Feed
+from pitwall_tui.race.academy import AcademyState
 from pitwall_tui.race.events import FeedEnded, FeedEvent, RecordingStopped, Refused
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.race.view import KnobView, RaceView
 from pitwall_tui.race.workshop import WorkshopState
+from pitwall_tui.screens.academy import AcademyScreen
 from pitwall_tui.screens.help import HelpScreen
 from pitwall_tui.screens.race import RaceScreen
 from pitwall_tui.screens.results import ResultsScreen
@@ -59,7 +62,7 @@ def _bindings() -> list[BindingType]:
 
 
 class PitWallApp(App[None], inherit_bindings=False):
-    """The pit wall over any feed.
+    """The pit wall over any feed; without an `academy` nobody can be taught beside the race.
 
     `fps` 0 starts no timer: `tick()` is then called from outside. The feed is started once the
     first frame is up, and closed exactly once, however the app ends.
@@ -69,7 +72,7 @@ class PitWallApp(App[None], inherit_bindings=False):
     # All of it here: a default screen's own style sheet is not loaded.
     CSS_PATH: ClassVar[list[str | PurePath]] = [
         f"screens/{name}.tcss"
-        for name in ("wall", "race", "results", "workshop", "strategy", "help")
+        for name in ("wall", "race", "results", "workshop", "strategy", "academy", "help")
     ]
     BINDINGS: ClassVar[list[BindingType]] = _bindings()
 
@@ -77,6 +80,7 @@ class PitWallApp(App[None], inherit_bindings=False):
         self,
         feed: Feed,
         state: RaceState,
+        academy: Academy | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         fps: float = 10,
@@ -84,6 +88,7 @@ class PitWallApp(App[None], inherit_bindings=False):
         super().__init__()
         self.feed = feed
         self.state = state
+        self.academy = academy
         self.clock = clock
         self.fps = fps
         self._cadence = Cadence()
@@ -92,6 +97,7 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._moves = Moves()
         self._workshop = WorkshopState()
         self._supposed: int | None = None
+        self._school = AcademyState()
         self.ended: FeedEnded | None = None
         self._held: RaceView | None = None
         self._stopped = False
@@ -133,6 +139,8 @@ class PitWallApp(App[None], inherit_bindings=False):
             self._say(news[0] + more, "warning")
         for found in self.feed.studies():
             self._workshop.apply(found)
+        for told in self.academy.pull() if self.academy else ():
+            self._school.apply(told)
         self._frame = self._make_frame()
         self._follow_race(self._frame.live)
         self._beat += 1
@@ -169,6 +177,7 @@ class PitWallApp(App[None], inherit_bindings=False):
             countdown=self._countdown(now, live.status.paused),
             workshop=self._workshop.view(),
             supposed=self._supposed,
+            academy=self._school.view(),
         )
 
     def _with_asked(self, view: RaceView) -> RaceView:
@@ -273,6 +282,8 @@ class PitWallApp(App[None], inherit_bindings=False):
         if not self._feed_closed:
             self._feed_closed = True
             self.feed.close()
+            if self.academy is not None:
+                self.academy.close()
 
     # Commands
 
@@ -376,6 +387,39 @@ class PitWallApp(App[None], inherit_bindings=False):
         """So many percent more, from what was supposed or measured."""
         share = acceptance(self._frame.view.speculation, self._supposed)
         self.action_suppose(round(100 * share / abs(step)) * abs(step) + step)
+
+    def action_academy(self) -> None:
+        if self.academy is None:
+            self._say("a recording takes no junior: the academy is for a live race", "warning")
+        else:
+            self._turn_page(AcademyScreen)
+
+    def action_academy_start(self) -> None:
+        if self.academy is not None and not self._school.view().running:
+            self._school.begin()
+            self.academy.start()
+            self._redraw()
+
+    def action_academy_hold(self) -> None:
+        """Hold the course between two steps, or let it go on."""
+        view = self._school.view()
+        if self.academy is not None and view.running:
+            self._school.ask_pause(not view.asked)
+            self.academy.pause(not view.asked)
+            self._redraw()
+
+    def action_academy_cancel(self) -> None:
+        if self.academy is not None and self._school.view().running:
+            self.academy.cancel()
+
+    def action_academy_use(self) -> None:
+        """Let the newest junior draft in the running race."""
+        junior = self._school.view().junior
+        if not junior:
+            self._say("there is no new junior yet", "warning")
+        elif self._engine_is_up():
+            self.feed.set_draft(junior)
+            self._say("the new junior drafts from the engine's next step on")
 
     def _is_reading(self) -> bool:
         return isinstance(self.screen, WorkshopScreen)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from engine.sampling import gumbel, hash_words, row_key
 from engine.training.data import Encoded, pack
-from engine.training.model import Llama
+from engine.training.model import Decoder, Llama
 from engine.training.trainer import Batch
 
 DRAFTS = 5  # the draft length that runs are measured for
@@ -41,7 +41,6 @@ class Acceptance:
     coupled_tokens_per_round: float
 
 
-@torch.no_grad()
 def measure(
     student: Llama, teacher: Llama, documents: Sequence[Encoded], row_length: int, pad: int
 ) -> Acceptance:
@@ -49,7 +48,8 @@ def measure(
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        return _measure(plain(student), plain(teacher), documents, row_length, pad)
+        device = student.embed_tokens.weight.device
+        return compare(plain(student), plain(teacher), device, documents, row_length, pad)
     finally:
         torch.set_float32_matmul_precision(precision)
 
@@ -61,10 +61,16 @@ def plain(model: Llama) -> Llama:
     return copy.eval()
 
 
-def _measure(
-    student: Llama, teacher: Llama, documents: Sequence[Encoded], row_length: int, pad: int
+@torch.no_grad()
+def compare(
+    student: Decoder,
+    teacher: Decoder,
+    device: torch.device,
+    documents: Sequence[Encoded],
+    row_length: int,
+    pad: int,
 ) -> Acceptance:
-    device = student.embed_tokens.weight.device
+    """The same of what decodes on `device`, in the precision that it has."""
     greedy: list[Tensor] = []  # hits of every run of consecutive places
     coupled: list[Tensor] = []
     warm = even = 0.0

@@ -5,6 +5,7 @@
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +13,39 @@ from engine.config import EngineError
 
 FACTS = "training.json"
 
-_CARD = """\
+_HEAD = """\
 ---
 license: mit
 library_name: transformers
 pipeline_tag: text-generation
-tags: [llama, racing, simulation]
+tags: [{tags}]
 ---
 
-# {title}
+# {title}"""
 
-A Llama-architecture language model of {parameters:,} parameters that writes motor races: given a
-briefing and a car's entry, one line a lap. It was trained from scratch on simulated races. It is
-made for Pitwall, where every car of a live race is one generation request.
-
+_SHAPE = """\
 | | |
 |---|---|
 | hidden size, layers | {hidden}, {layers} |
 | heads, key/value heads, head size | {heads}, {kv_heads}, {head_size} |
 | feed-forward size | {ffn} |
-| vocabulary | {vocab}, byte-level BPE, digits one by one |
+| vocabulary | {vocab}, {tokenizer} |
 | longest context | {context} tokens |
-| stored as | bf16 safetensors |
+| stored as | bf16 safetensors |"""
+
+_RUN = (
+    *("parameters", "command", "tokens", "trained_tokens", "steps", "seed", "seconds"),
+    *("device", "tokens_per_second", "torch", "noise_weight"),
+)
+
+_CARD = """\
+{head}
+
+A Llama-architecture language model of {parameters:,} parameters that writes motor races: given a
+briefing and a car's entry, one line a lap. It was trained from scratch on simulated races. It is
+made for Pitwall, where every car of a live race is one generation request.
+
+{shape}
 
 ## Data
 
@@ -100,24 +112,29 @@ def flattened(value: object, name: str = "") -> list[tuple[str, str]]:
     return [(name, str(value))]
 
 
+def shared_fields(facts: dict[str, Any], title: str, tags: str, tokenizer: str) -> dict[str, Any]:
+    """What every card's text takes: its `head`, the model's `shape`, and the run's facts."""
+    return {
+        "head": _HEAD.format(title=title, tags=tags),
+        "shape": _SHAPE.format(**facts["shape"], tokenizer=tokenizer),
+        **{name: facts[name] for name in _RUN},
+    }
+
+
 def render_card(facts: dict[str, Any], quality: dict[str, Any] | None) -> str:
     """README.md's text."""
-    shape, held_out, ngram = facts["shape"], facts["held_out"], facts["ngram"]
+    held_out, ngram = facts["held_out"], facts["ngram"]
     table = "Not measured yet."
     if quality is not None:
         rows = [f"| {name} | {text} |" for name, text in flattened(quality)]
         table = "\n".join(["| measure | value |", "|---|---|", *rows])
     return _CARD.format(
-        title=f"Pitwall {facts['size']}",
-        **{name: shape[name] for name in ("hidden", "layers", "heads", "kv_heads", "head_size")},
-        **{name: shape[name] for name in ("ffn", "vocab", "context")},
-        **{
-            name: facts[name]
-            for name in (
-                *("parameters", "command", "tokens", "trained_tokens", "steps", "seed"),
-                *("seconds", "device", "tokens_per_second", "torch", "noise_weight"),
-            )
-        },
+        **shared_fields(
+            facts,
+            title=f"Pitwall {facts['size']}",
+            tags="llama, racing, simulation",
+            tokenizer="byte-level BPE, digits one by one",
+        ),
         held_tokens=held_out["tokens"],
         documents=held_out["documents"],
         nats=held_out["nats_per_token"],
@@ -136,28 +153,38 @@ def render_card(facts: dict[str, Any], quality: dict[str, Any] | None) -> str:
 
 def write_card(folder: Path, quality: Path | None = None) -> None:
     """Writes README.md into a folder that `run.train` has made."""
+    write_rendered(folder, quality, render_card)
+
+
+def write_rendered(
+    folder: Path,
+    beside: Path | None,
+    render: Callable[[dict[str, Any], dict[str, Any] | None], str],
+) -> None:
+    """README.md from the folder's facts and what a JSON file beside them holds."""
     path = folder / FACTS
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-        if quality is not None:
-            path = quality
-        measured = None if quality is None else json.loads(path.read_text(encoding="utf-8"))
-        text = render_card(facts, measured)
+        if beside is not None:
+            path = beside
+        found = None if beside is None else json.loads(path.read_text(encoding="utf-8"))
+        text = render(facts, found)
     except (OSError, ValueError, KeyError) as error:
         raise EngineError(f"cannot make a model card from {path}: {error}") from error
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
-def main() -> None:
+def rewrite(write: Callable[[Path, Path | None], None], name: str, holds: str) -> None:
+    """The command line that writes a folder's card again; option --`name` is a JSON file."""
     parser = argparse.ArgumentParser(description="Write a model folder's card again.")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--quality", type=Path, help="JSON of a quality benchmark")
+    parser.add_argument(f"--{name}", type=Path, help=holds, dest="beside")
     args = parser.parse_args()
     try:
-        write_card(args.folder, args.quality)
+        write(args.folder, args.beside)
     except EngineError as error:
         parser.exit(2, f"{error}\n")
 
 
 if __name__ == "__main__":
-    main()
+    rewrite(write_card, "quality", "JSON of a quality benchmark")

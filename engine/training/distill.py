@@ -1,36 +1,37 @@
 """The whole of `pitwall distill`: a small student learns a teacher's distributions."""
 
-import os
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
 from tokenizers import Tokenizer
 
 from engine.config import EngineError
-from engine.training.acceptance import TEMPERATURE, measure
+from engine.training.acceptance import TEMPERATURE, Acceptance, measure
 from engine.training.card import FACTS
 from engine.training.data import Encoded, Rows, Source, Stream, chunk_reader
 from engine.training.evaluate import HeldOut, held_out_loss
-from engine.training.folder import (
-    check_writable,
-    load_model,
-    read_tokenizer,
-    replacing,
-    save_model,
-    write_json,
-)
+from engine.training.folder import load_model, read_tokenizer, replacing, save_model, write_json
 from engine.training.junior import DistillSettings, junior_shape
 from engine.training.junior_card import render_card
 from engine.training.model import Attend, Llama, choose_attention
 from engine.training.objective import distillation, weights_digest
-from engine.training.run import HELD_OUT_EVERY, choose_device, device_name, round_weights
+from engine.training.run import (
+    HELD_OUT_EVERY,
+    choose_device,
+    count,
+    device_name,
+    line_end,
+    loss_facts,
+    prepare,
+    round_weights,
+    run_facts,
+    source_of,
+)
 from engine.training.settings import Documents
-from engine.training.tokenizer import END, token_id
 from engine.training.trainer import Progress, Reader, Say, fit
 from engine.training.writing import Writing, kept, repeating
 
@@ -71,34 +72,20 @@ def distill(documents: Documents, settings: DistillSettings, say: Say) -> dict[s
     teacher = load_model(settings.teacher, attend)
     tokenizer = read_tokenizer(settings.teacher)
     student = make_student(settings, teacher, tokenizer, attend)
-    check_writable(settings.out)
-    if settings.checkpoint is not None:
-        check_writable(settings.checkpoint)
-    torch.set_float32_matmul_precision("high")
-    if device.type == "cpu":
-        spare = (os.cpu_count() or 1) - settings.workers
-        torch.set_num_threads(max(1, min(torch.get_num_threads(), spare)))
-    began = time.perf_counter()
     run = settings.training(student.shape)
     recipe = run.recipe
-    source = Source(
-        documents=documents,
-        tokenizer=tokenizer.to_str(),
-        seed=settings.seed,
-        races=recipe.races_per_chunk,
-        row_length=recipe.row_length,
-        pad=token_id(tokenizer, END),
-    )
+    prepare(run, device)
+    began = time.perf_counter()
+    source = source_of(documents, tokenizer, run)
     digest, started = weights_digest(teacher), weights_digest(student)
     teacher.to(device).eval().requires_grad_(False)
     student.to(device)
-    parameters = sum(p.numel() for p in student.parameters())
     say(
-        f"{student.shape.layers} x {student.shape.hidden}: {parameters:,} parameters, "
+        f"{student.shape.layers} x {student.shape.hidden}: {count(student):,} parameters, "
         f"temperature {settings.temperature:g}, alpha {settings.alpha:g}, "
         f"on {device_name(device)}, {attention} attention"
     )
-    aim = distillation(teacher, digest, settings.temperature, settings.alpha)
+    aim = distillation(teacher, device, digest, settings.temperature, settings.alpha)
     if settings.student is not None:
         aim.identity["student"] = started
     reader: Reader = chunk_reader
@@ -119,51 +106,77 @@ def distill(documents: Documents, settings: DistillSettings, say: Say) -> dict[s
         drafted = drafts_pass(student, teacher, tokenizer, source, settings, say)
         round_weights(student)
 
-    held_out = first(
-        source.at_least(Stream.HELD_OUT, recipe.held_out_tokens, HELD_OUT_EVERY),
-        recipe.held_out_tokens,
-    )
-    newline = tokenizer.encode("\n", add_special_tokens=False).ids[0]
-    losses = [
-        held_out_loss(model, held_out, recipe.row_length, newline, source.pad)
-        for model in (student, teacher)
-    ]
-    acceptance = measure(student, teacher, held_out, recipe.row_length, source.pad)
+    examined = examine(student, teacher, tokenizer, source, recipe.held_out_tokens)
+    acceptance, losses = examined.acceptance, (examined.student, examined.teacher)
     say(
         f"held out: {losses[0].nats_per_token:.4f} nats per token (teacher "
         f"{losses[1].nats_per_token:.4f}), top-1 agreement {acceptance.top1_agreement:.4f}, "
         f"1 - TV {acceptance.overlap:.4f}, accepted {acceptance.coupled:.4f}"
     )
-    facts: dict[str, Any] = {
+    facts = {
+        **junior_facts(settings, digest, examined),
+        **run_facts(student, run, progress, attention),
+        "drafts": None if drafted is None else {"tokens": drafted.tokens, "steps": drafted.step},
+    }
+    save_junior(student, tokenizer, settings.out, facts)
+    say(f"saved to {settings.out}; done in {time.perf_counter() - began:.0f} s")
+    return facts
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A student and its teacher on the same held-out documents."""
+
+    documents: int
+    student: HeldOut
+    teacher: HeldOut
+    acceptance: Acceptance
+
+
+def held_out_documents(source: Source, body_tokens: int) -> list[Encoded]:
+    """With this many body tokens or just more, none of which anything is trained on."""
+    return first(source.at_least(Stream.HELD_OUT, body_tokens, HELD_OUT_EVERY), body_tokens)
+
+
+def examine(
+    student: Llama, teacher: Llama, tokenizer: Tokenizer, source: Source, body_tokens: int
+) -> Examined:
+    """On about `body_tokens` tokens."""
+    held_out = held_out_documents(source, body_tokens)
+    newline, length, pad = line_end(tokenizer), source.row_length, source.pad
+    return Examined(
+        documents=len(held_out),
+        student=held_out_loss(student, held_out, length, newline, pad),
+        teacher=held_out_loss(teacher, held_out, length, newline, pad),
+        acceptance=measure(student, teacher, held_out, length, pad),
+    )
+
+
+def junior_facts(settings: DistillSettings, digest: str, examined: Examined) -> dict[str, Any]:
+    """What is stated of a distilled model, beside what is stated of every trained one."""
+    return {
         "schema": 1,
         "command": settings.command,
-        "teacher": {"name": settings.teacher.name, "sha256": digest, **_loss(losses[1])},
-        "seed": settings.seed,
+        "teacher": {
+            "name": settings.teacher.resolve().name,
+            "sha256": digest,
+            **loss_facts(examined.teacher),
+        },
         "temperature": settings.temperature,
         "alpha": settings.alpha,
-        "parameters": parameters,
-        "shape": asdict(student.shape),
-        "noise_weight": recipe.noise_weight,
-        "steps": progress.step,
-        "tokens": progress.tokens,
-        "trained_tokens": progress.trained,
-        "seconds": round(progress.seconds, 1),
-        "tokens_per_second": round(progress.tokens / progress.seconds),
-        "device": device_name(device),
-        "attention": attention,
-        "torch": torch.__version__,
         "data": settings.data,
         "written_tokens": settings.written_tokens if settings.data == "teacher" else 0,
-        "drafts": None if drafted is None else {"tokens": drafted.tokens, "steps": drafted.step},
-        "held_out": {"documents": len(held_out), **_loss(losses[0])},
-        "acceptance": asdict(acceptance),
+        "held_out": {"documents": examined.documents, **loss_facts(examined.student)},
+        "acceptance": asdict(examined.acceptance),
     }
-    with replacing(settings.out) as part:
+
+
+def save_junior(student: Llama, tokenizer: Tokenizer, out: Path, facts: dict[str, Any]) -> None:
+    """A model folder with its card; raises EngineError, and leaves what was there whole."""
+    with replacing(out) as part:
         save_model(student, tokenizer, part, None)
         write_json(part / FACTS, facts)
         (part / "README.md").write_text(render_card(facts), encoding="utf-8")
-    say(f"saved to {settings.out}; done in {time.perf_counter() - began:.0f} s")
-    return facts
 
 
 def drafts_pass(
@@ -204,10 +217,5 @@ def drafts_pass(
         minutes=None,
         checkpoint=None if settings.checkpoint is None else settings.checkpoint / "drafts",
     )
-    aim = distillation(teacher, writer, settings.temperature, alpha=1.0)
+    aim = distillation(teacher, device, writer, settings.temperature, alpha=1.0)
     return fit(student, source, run, say, objective=aim, reader=repeating(rows, settings.seed))
-
-
-def _loss(measured: HeldOut) -> dict[str, float]:
-    extra = {"bits_per_line": measured.bits_per_line, "perplexity": measured.perplexity}
-    return asdict(measured) | extra

@@ -3,36 +3,19 @@
 `python -m engine.training.junior_card FOLDER [--sweep FILE]` writes it again, with the tables.
 """
 
-import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.config import EngineError
-from engine.training.card import FACTS
+from engine.training.card import rewrite, shared_fields, write_rendered
 
 _CARD = """\
----
-license: mit
-library_name: transformers
-pipeline_tag: text-generation
-tags: [llama, racing, simulation, speculative-decoding]
----
-
-# Pitwall junior: {how}
+{head}
 
 A draft model of the Llama architecture, {parameters:,} parameters. It guesses what Pitwall's
 `{teacher}` will write next in a motor race; the `{teacher}` checks the guesses.
 
-| | |
-|---|---|
-| hidden size, layers | {hidden}, {layers} |
-| heads, key/value heads, head size | {heads}, {kv_heads}, {head_size} |
-| feed-forward size | {ffn} |
-| vocabulary, tokenizer | {vocab}, the teacher's |
-| longest context | {context} tokens |
-| stored as | bf16 safetensors |
+{shape}
 
 ## Training
 
@@ -74,8 +57,11 @@ writes worse races than its teacher.
 License: MIT.
 """
 
-_SIMULATOR_DATA = "from Pitwall's simulator, made while training ran and new to the teacher too"
-_TEACHER_DATA = "that the teacher wrote at temperature 0.8, {:,} tokens read again and again"
+_DATA = {
+    "simulator": "from Pitwall's simulator, made while training ran and new to the teacher too",
+    "teacher": "that the teacher wrote at temperature 0.8, {:,} tokens read again and again",
+    "rows": "from Pitwall's simulator, {:,} tokens read again and again",
+}
 _DRAFTS = (
     " Then one pass over {:,} tokens with races that the student wrote itself, for the"
     " divergence alone."
@@ -119,20 +105,17 @@ def render_card(facts: dict[str, Any], rows: Sequence[dict[str, Any]] = ()) -> s
         )
     teacher, held_out = facts["teacher"], facts["held_out"]
     return _CARD.format(
-        **facts["shape"],
+        **shared_fields(
+            facts,
+            title=f"Pitwall junior: {'distilled' if facts['alpha'] else 'hard labels only'}",
+            tags="llama, racing, simulation, speculative-decoding",
+            tokenizer="the teacher's",
+        ),
         **facts["acceptance"],
-        **{
-            name: facts[name]
-            for name in (
-                *("parameters", "command", "tokens", "trained_tokens", "steps", "seed", "device"),
-                *("temperature", "alpha", "seconds", "tokens_per_second", "torch", "noise_weight"),
-            )
-        },
-        data=_TEACHER_DATA.format(facts["written_tokens"])
-        if facts["data"] == "teacher"
-        else _SIMULATOR_DATA,
+        temperature=facts["temperature"],
+        alpha=facts["alpha"],
+        data=_DATA[facts["data"]].format(facts["written_tokens"]),
         drafts=_DRAFTS.format(facts["drafts"]["tokens"]) if facts["drafts"] else "",
-        how="distilled" if facts["alpha"] else "hard labels only",
         teacher=teacher["name"],
         documents=held_out["documents"],
         nats=held_out["nats_per_token"],
@@ -145,28 +128,10 @@ def render_card(facts: dict[str, Any], rows: Sequence[dict[str, Any]] = ()) -> s
 
 def write_card(folder: Path, sweep: Path | None = None) -> None:
     """Writes README.md into a folder that `distill` has made; `sweep` holds {"rows": [...]}."""
-    path = folder / FACTS
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        if sweep is not None:
-            path = sweep
-        rows = [] if sweep is None else json.loads(path.read_text(encoding="utf-8"))["rows"]
-        text = render_card(facts, rows)
-    except (OSError, ValueError, KeyError) as error:
-        raise EngineError(f"cannot make a model card from {path}: {error}") from error
-    (folder / "README.md").write_text(text, encoding="utf-8")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Write a draft model's card again.")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--sweep", type=Path, help="JSON of the temperature sweep")
-    args = parser.parse_args()
-    try:
-        write_card(args.folder, args.sweep)
-    except EngineError as error:
-        parser.exit(2, f"{error}\n")
+    write_rendered(
+        folder, sweep, lambda facts, found: render_card(facts, found["rows"] if found else ())
+    )
 
 
 if __name__ == "__main__":
-    main()
+    rewrite(write_card, "sweep", "JSON of the temperature sweep")

@@ -16,6 +16,8 @@ from engine.training.settings import Shape
 # (queries, keys, values [slots, heads, head size], bounds [documents + 1], longest) -> as queries.
 # Slots are the flattened rows; bounds are where documents start in them, then the end.
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor]
+# (tokens, positions, bounds), as Llama.forward takes them -> logits [rows, length, vocab].
+Decoder = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def attend_singly(q: Tensor, k: Tensor, v: Tensor, bounds: Tensor, longest: int) -> Tensor:

@@ -6,8 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.training.model import Llama
-from engine.training.trainer import IGNORED, Objective, autocast, batch_loss
+from engine.training.model import Decoder, Llama
+from engine.training.trainer import (
+    IGNORED,
+    Loss,
+    Objective,
+    autocast,
+    batch_loss,
+    labelled_nats,
+)
 
 
 def distillation_loss(
@@ -17,7 +24,7 @@ def distillation_loss(
     weights: Tensor,
     temperature: Tensor,
     alpha: Tensor,
-) -> Tensor:
+) -> Loss:
     """alpha * T^2 * KL(teacher || student) + (1 - alpha) * cross-entropy, means per labelled
     token, of logits [slots, vocab].
 
@@ -30,18 +37,17 @@ def distillation_loss(
     log_q = F.log_softmax(student / temperature, -1)
     divergence = (log_p.exp() * (log_p - log_q)).sum(-1)
     soft = (divergence * counted).sum() / counted.sum()
-    nats = F.cross_entropy(student, labels, ignore_index=IGNORED, reduction="none")
-    weighed = weights * counted
-    hard = (nats * weighed).sum() / weighed.sum()
-    return alpha * temperature.square() * soft + (1 - alpha) * hard
+    hard = labelled_nats(student, labels, weights)
+    return Loss(alpha * temperature.square() * soft + (1 - alpha) * hard, hard)
 
 
-def distillation(teacher: Llama, digest: str, temperature: float, alpha: float) -> Objective:
+def distillation(
+    teacher: Decoder, device: torch.device, digest: str, temperature: float, alpha: float
+) -> Objective:
     """What distillation minimizes; the teacher is left as it is."""
     identity = {"teacher": digest, "temperature": temperature, "alpha": alpha}
     if alpha == 0:
         return Objective(batch_loss, identity)
-    device = teacher.embed_tokens.weight.device
     # Tensors, so that one compiled program serves every temperature.
     heat, share = (torch.tensor(value, device=device) for value in (temperature, alpha))
 
@@ -52,7 +58,7 @@ def distillation(teacher: Llama, digest: str, temperature: float, alpha: float) 
         labels: Tensor,
         weights: Tensor,
         bounds: Tensor,
-    ) -> Tensor:
+    ) -> Loss:
         with autocast(tokens.device):
             with torch.no_grad():
                 wanted = teacher(tokens, positions, bounds)
@@ -67,6 +73,25 @@ def distillation(teacher: Llama, digest: str, temperature: float, alpha: float) 
         )
 
     return Objective(loss, identity)
+
+
+class Remembered:
+    """A teacher that is asked about each batch once, and answers from memory ever after.
+
+    All answers are of the memory's `dtype`, the first too.
+    """
+
+    def __init__(self, teacher: Decoder, dtype: torch.dtype) -> None:
+        self._teacher = teacher
+        self._dtype = dtype
+        self._answers: dict[bytes, Tensor] = {}
+
+    def __call__(self, tokens: Tensor, positions: Tensor, bounds: Tensor) -> Tensor:
+        key = tokens.numpy().tobytes() + bounds.numpy().tobytes()
+        if key not in self._answers:
+            with torch.no_grad():
+                self._answers[key] = self._teacher(tokens, positions, bounds).to(self._dtype)
+        return self._answers[key]
 
 
 def weights_digest(model: Llama) -> str:

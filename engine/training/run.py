@@ -14,13 +14,13 @@ from tokenizers import Tokenizer
 from engine.config import EngineError
 from engine.training.card import FACTS, write_card
 from engine.training.data import Encoded, Source, Stream, document_seed
-from engine.training.evaluate import held_out_loss
+from engine.training.evaluate import HeldOut, held_out_loss
 from engine.training.folder import check_writable, replacing, save_model, write_json
 from engine.training.model import Llama, choose_attention
 from engine.training.ngram import Baseline, baseline
 from engine.training.settings import Documents, TrainSettings
 from engine.training.tokenizer import END, token_id, train_tokenizer
-from engine.training.trainer import Say, fit
+from engine.training.trainer import Progress, Say, fit
 
 HELD_OUT_EVERY = 5  # documents: the cars of a race have much in common
 
@@ -52,33 +52,19 @@ def train(documents: Documents, settings: TrainSettings, say: Say) -> dict[str, 
     """
     recipe = settings.recipe
     device = choose_device(settings.device)
-    check_writable(settings.out)
-    if settings.checkpoint is not None:
-        check_writable(settings.checkpoint)
-    torch.set_float32_matmul_precision("high")
-    if device.type == "cpu":
-        # Threads that wait for a core a data worker holds make every product wait.
-        spare = (os.cpu_count() or 1) - settings.workers
-        torch.set_num_threads(max(1, min(torch.get_num_threads(), spare)))
+    prepare(settings, device)
     began = time.perf_counter()
 
     tokenizer = make_tokenizer(documents, settings)
     say(f"tokenizer of {tokenizer.get_vocab_size()} entries: {time.perf_counter() - began:.1f} s")
-    source = Source(
-        documents=documents,
-        tokenizer=tokenizer.to_str(),
-        seed=settings.seed,
-        races=recipe.races_per_chunk,
-        row_length=recipe.row_length,
-        pad=token_id(tokenizer, END),
-    )
+    source = source_of(documents, tokenizer, settings)
     held_out = source.at_least(Stream.HELD_OUT, recipe.held_out_tokens, HELD_OUT_EVERY)
 
     attend, attention = choose_attention(device)
     model = Llama(recipe.shape, attend)
     model.initialize(settings.seed)
     model.to(device)
-    parameters = sum(p.numel() for p in model.parameters())
+    parameters = count(model)
     say(f"{recipe.name}: {parameters:,} parameters on {device_name(device)}, {attention} attention")
 
     with _beside(source, held_out, settings) as ngrams:
@@ -87,7 +73,7 @@ def train(documents: Documents, settings: TrainSettings, say: Say) -> dict[str, 
         with replacing(settings.out) as part:
             save_model(model, tokenizer, part, settings.shard_mib)
         say(f"saved to {settings.out}")
-        newline = tokenizer.encode("\n", add_special_tokens=False).ids[0]
+        newline = line_end(tokenizer)
         measured = held_out_loss(model, held_out, recipe.row_length, newline, source.pad)
         say(f"held out: {measured.nats_per_token:.4f} nats per token")
         beside = ngrams()
@@ -97,24 +83,8 @@ def train(documents: Documents, settings: TrainSettings, say: Say) -> dict[str, 
         "schema": 1,
         "size": recipe.name,
         "command": settings.command,
-        "seed": settings.seed,
-        "parameters": parameters,
-        "shape": asdict(recipe.shape),
-        "noise_weight": recipe.noise_weight,
-        "steps": progress.step,
-        "tokens": progress.tokens,
-        "trained_tokens": progress.trained,
-        "seconds": round(progress.seconds, 1),
-        "tokens_per_second": round(progress.tokens / progress.seconds),
-        "device": device_name(device),
-        "attention": attention,
-        "torch": torch.__version__,
-        "held_out": {
-            "documents": len(held_out),
-            **asdict(measured),
-            "bits_per_line": measured.bits_per_line,
-            "perplexity": measured.perplexity,
-        },
+        **run_facts(model, settings, progress, attention),
+        "held_out": {"documents": len(held_out), **loss_facts(measured)},
         "ngram": {**asdict(beside), "perplexity": beside.perplexity},
     }
     try:
@@ -124,6 +94,67 @@ def train(documents: Documents, settings: TrainSettings, say: Say) -> dict[str, 
         raise EngineError(f"cannot write the model card to {settings.out}: {error}") from error
     say(f"done in {time.perf_counter() - began:.0f} s")
     return facts
+
+
+def prepare(settings: TrainSettings, device: torch.device) -> None:
+    """Sets torch up; raises EngineError where a folder of the run cannot be written to."""
+    check_writable(settings.out)
+    if settings.checkpoint is not None:
+        check_writable(settings.checkpoint)
+    torch.set_float32_matmul_precision("high")
+    if device.type == "cpu":
+        # Threads that wait for a core a data worker holds make every product wait.
+        spare = (os.cpu_count() or 1) - settings.workers
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), spare)))
+
+
+def source_of(documents: Documents, tokenizer: Tokenizer, settings: TrainSettings) -> Source:
+    """Where a run's rows come from."""
+    return Source(
+        documents=documents,
+        tokenizer=tokenizer.to_str(),
+        seed=settings.seed,
+        races=settings.recipe.races_per_chunk,
+        row_length=settings.recipe.row_length,
+        pad=token_id(tokenizer, END),
+    )
+
+
+def line_end(tokenizer: Tokenizer) -> int:
+    """Its id."""
+    return int(tokenizer.encode("\n", add_special_tokens=False).ids[0])
+
+
+def count(model: Llama) -> int:
+    """Its parameters."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def run_facts(
+    model: Llama, settings: TrainSettings, progress: Progress, attention: str
+) -> dict[str, object]:
+    """What is stated of every trained model."""
+    device = model.embed_tokens.weight.device
+    return {
+        "seed": settings.seed,
+        "parameters": count(model),
+        "shape": asdict(model.shape),
+        "noise_weight": settings.recipe.noise_weight,
+        "steps": progress.step,
+        "tokens": progress.tokens,
+        "trained_tokens": progress.trained,
+        "seconds": round(progress.seconds, 1),
+        "tokens_per_second": round(progress.tokens / progress.seconds),
+        "device": device_name(device),
+        "attention": attention,
+        "torch": torch.__version__,
+    }
+
+
+def loss_facts(measured: HeldOut) -> dict[str, float]:
+    """A held-out loss, with what follows from it."""
+    extra = {"bits_per_line": measured.bits_per_line, "perplexity": measured.perplexity}
+    return asdict(measured) | extra
 
 
 def round_weights(model: Llama) -> None:

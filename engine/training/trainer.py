@@ -2,11 +2,11 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,8 +28,17 @@ Say = Callable[[str], None]
 Clock = Callable[[], float]
 # (source, workers, first chunk) -> a context that gives a function of one chunk after the other.
 Reader = Callable[[Source, int, int], AbstractContextManager[Callable[[], Rows]]]
-# (model, tokens, positions, labels, weights, bounds) of a batch -> a mean per labelled token.
-LossOf = Callable[[nn.Module, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+class Loss(NamedTuple):
+    """Means per labelled token of a batch: what is minimized, and the labels' weighted nats."""
+
+    minimized: Tensor
+    nats: Tensor
+
+
+# (model, tokens, positions, labels, weights, bounds) of a batch -> its loss.
+LossOf = Callable[[nn.Module, Tensor, Tensor, Tensor, Tensor, Tensor], Loss]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +116,18 @@ def batch_loss(
     labels: Tensor,
     weights: Tensor,
     bounds: Tensor,
-) -> Tensor:
-    """Weighted mean nats per labelled token."""
+) -> Loss:
+    """Cross-entropy with the labels alone."""
     with autocast(tokens.device):
         logits = model(tokens, positions, bounds).flatten(0, 1).float()
-    nats = F.cross_entropy(logits, labels.flatten(), ignore_index=IGNORED, reduction="none")
-    counted = weights.flatten() * (labels.flatten() != IGNORED)
+    nats = labelled_nats(logits, labels.flatten(), weights.flatten())
+    return Loss(nats, nats)
+
+
+def labelled_nats(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean nats per labelled slot, of logits [slots, vocab]."""
+    nats = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
+    counted = weights * (labels != IGNORED)
     return (nats * counted).sum() / counted.sum()
 
 
@@ -205,6 +220,71 @@ class Checkpoint:
         return Progress(**progress | {"position": Position(**progress["position"])})
 
 
+class Learner:
+    """A model in training on its device: its optimizers, and what it minimizes."""
+
+    def __init__(self, model: Llama, settings: TrainSettings, objective: Objective) -> None:
+        self.model = model
+        self.device = model.embed_tokens.weight.device
+        self.optimizers = Optimizers(model, settings.recipe)
+        compiled = settings.compile and self.device.type == "cuda"
+        if compiled:
+            torch.compiler.reset()  # a run that came before counts as a recompilation
+        self._loss_of = torch.compile(objective.loss) if compiled else objective.loss
+        model.train()
+
+    def learn(self, batch: Batch, share: float) -> Loss:
+        """One update at `share` of the full rates; the loss before it, still on the device."""
+        loss = self._loss_of(
+            self.model, batch.tokens, batch.positions, batch.labels, batch.weights, batch.bounds
+        )
+        loss.minimized.backward()
+        self.optimizers.step(share)
+        return Loss(loss.minimized.detach(), loss.nats.detach())
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step behind us: how far the run is now, the rates' share, each learner's loss."""
+
+    progress: Progress
+    share: float
+    losses: tuple[Loss, ...]
+
+
+def steps(
+    learners: Sequence[Learner],
+    source: Source,
+    settings: TrainSettings,
+    start: Progress,
+    clock: Clock,
+    reader: Reader,
+) -> Iterator[Step]:
+    """Teaches all learners the same batches, one device for all, until the budget is spent.
+
+    A step is made when it is asked for; whoever asks may do as they like in between.
+    """
+    recipe, progress = settings.recipe, start
+    mark = token_id(Tokenizer.from_str(source.tokenizer), recipe.noise_mark)
+    noise = Noise(mark, recipe.noise_tokens, recipe.noise_weight)
+    began = clock() - progress.seconds
+    with reader(source, settings.workers, progress.position.chunk) as read:
+        supply = batches(read, progress.position, recipe.rows_per_step)
+        while (spent := progress.spent(settings)) < 1.0:
+            rows, position = next(supply)
+            batch = Batch.of(rows, learners[0].device, noise)
+            share = rate_share(progress.step, spent, recipe)
+            losses = tuple(learner.learn(batch, share) for learner in learners)
+            progress = Progress(
+                step=progress.step + 1,
+                tokens=progress.tokens + rows.tokens.size,
+                trained=progress.trained + int(rows.trained[:, 1:].sum()),
+                seconds=clock() - began,
+                position=position,
+            )
+            yield Step(progress, share, losses)
+
+
 def fit(
     model: Llama,
     source: Source,
@@ -216,56 +296,26 @@ def fit(
 ) -> Progress:
     """Trains `model`, on its device, until the budget is spent; cross-entropy by default."""
     objective = objective or Objective()
-    recipe = settings.recipe
-    device = model.embed_tokens.weight.device
-    optimizers = Optimizers(model, recipe)
+    learner = Learner(model, settings, objective)
     progress = Progress()
     checkpoint = None
     if settings.checkpoint is not None:
         checkpoint = Checkpoint.of(settings.checkpoint, settings, source.tokenizer, objective)
-        progress = checkpoint.load(model, optimizers, device)
+        progress = checkpoint.load(model, learner.optimizers, learner.device)
         if progress.step:
             say(f"taken up at step {progress.step}, {progress.tokens:,} tokens")
-    mark = token_id(Tokenizer.from_str(source.tokenizer), recipe.noise_mark)
-    noise = Noise(mark, recipe.noise_tokens, recipe.noise_weight)
-    compiled = settings.compile and device.type == "cuda"
-    if compiled:
-        torch.compiler.reset()  # a run that came before counts as a recompilation
-    loss_of = torch.compile(objective.loss) if compiled else objective.loss
-    model.train()
-    began = clock() - progress.seconds
-    said = Said(progress, device)
+    said = Said(progress, learner.device)
     saved_at = progress.seconds
-
-    with reader(source, settings.workers, progress.position.chunk) as read:
-        supply = batches(read, progress.position, recipe.rows_per_step)
-        while (spent := progress.spent(settings)) < 1.0:
-            rows, position = next(supply)
-            batch = Batch.of(rows, device, noise)
-            loss = loss_of(
-                model, batch.tokens, batch.positions, batch.labels, batch.weights, batch.bounds
-            )
-            loss.backward()
-            share = rate_share(progress.step, spent, recipe)
-            optimizers.step(share)
-            progress = Progress(
-                step=progress.step + 1,
-                tokens=progress.tokens + rows.tokens.size,
-                trained=progress.trained + int(rows.trained[:, 1:].sum()),
-                seconds=clock() - began,
-                position=position,
-            )
-            said.add(loss)
-            if progress.seconds - said.at.seconds >= _SAY_EVERY or progress.step == 1:
-                say(said.line(progress, share, settings))
-            if (
-                checkpoint is not None
-                and progress.seconds - saved_at >= 60 * settings.checkpoint_minutes
-            ):
-                checkpoint.save(model, optimizers, progress)
-                saved_at = progress.seconds
+    for step in steps([learner], source, settings, progress, clock, reader):
+        progress = step.progress
+        said.add(step.losses[0].minimized)
+        if progress.seconds - said.at.seconds >= _SAY_EVERY or progress.step == 1:
+            say(said.line(progress, step.share, settings))
+        if checkpoint and progress.seconds - saved_at >= 60 * settings.checkpoint_minutes:
+            checkpoint.save(model, learner.optimizers, progress)
+            saved_at = progress.seconds
     if checkpoint is not None:
-        checkpoint.save(model, optimizers, progress)
+        checkpoint.save(model, learner.optimizers, progress)
     return progress
 
 
@@ -277,7 +327,7 @@ class Said:
         self._losses = torch.zeros((), device=device)
 
     def add(self, loss: Tensor) -> None:
-        self._losses += loss.detach()
+        self._losses += loss
 
     def line(self, progress: Progress, share: float, settings: TrainSettings) -> str:
         """The next progress line; raises EngineError where the loss is no number any more."""

@@ -31,6 +31,9 @@ def _parser() -> argparse.ArgumentParser:
     add_race_options(race)
     race.add_argument("--headless", action="store_true", help="run one race without a screen")
     race.add_argument("--json", metavar="FILE|-", help="headless: write the race's figures")
+    race.add_argument(
+        "--academy", metavar="DIR", help="where the academy keeps its junior (default: nowhere)"
+    )
     race.add_argument("--record", metavar="FILE", help="record the race for pitwall replay")
     replay = commands.add_parser("replay", help="show a recorded race")
     replay.add_argument("file", metavar="FILE")

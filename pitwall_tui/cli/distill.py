@@ -1,10 +1,10 @@
 """`pitwall distill`: trains a small draft model, a junior, on a teacher's distributions."""
 
 import argparse
-import json
-import os
-import sys
 from pathlib import Path
+
+from pitwall_tui.cli.output import say, write_figures
+from pitwall_tui.cli.training import add_run_options, run_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,7 +12,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--teacher", type=Path, metavar="DIR", help="model folder (default: the chief)"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="model folder")
     parser.add_argument("--student", type=Path, metavar="DIR", help="go on from this model")
     parser.add_argument("--layers", type=int, metavar="N", help="a new student's (default 2)")
     parser.add_argument("--hidden", type=int, metavar="N", help="its size (default 512)")
@@ -34,26 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--drafts", type=int, default=0, metavar="N", help="a last pass on N tokens of its own"
     )
-    budget = parser.add_mutually_exclusive_group()
-    budget.add_argument("--tokens", type=int, metavar="N", help="budget in tokens")
-    budget.add_argument("--minutes", type=float, metavar="M", help="budget in minutes of training")
-    parser.add_argument("--seed", type=int, default=8, metavar="S")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=max(1, min(12, (os.cpu_count() or 1) - 2)),
-        metavar="N",
-        help="processes that write races; 0: none beside the training itself",
-    )
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        metavar="DIR",
-        help="save the run here every few minutes, and take it up from there",
-    )
-    parser.add_argument("--no-compile", action="store_true", help="do without torch.compile")
-    parser.add_argument("--json", metavar="FILE|-", help="write what was measured as JSON")
+    add_run_options(parser, seed=8)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,7 +48,6 @@ def run(args: argparse.Namespace) -> int:
         raise EngineError("student: its folder says its size; leave out --layers and --hidden")
     settings = DistillSettings(
         teacher=args.teacher or asset("models/chief"),
-        out=args.out,
         student=args.student,
         layers=2 if args.layers is None else args.layers,
         hidden=512 if args.hidden is None else args.hidden,
@@ -77,21 +56,7 @@ def run(args: argparse.Namespace) -> int:
         data=args.data,
         written_tokens=args.written_tokens,
         drafts=args.drafts,
-        tokens=args.tokens,
-        minutes=args.minutes,
-        seed=args.seed,
-        device=args.device,
-        workers=args.workers,
-        checkpoint=args.checkpoint,
-        compile=not args.no_compile,
+        **run_options(args),
     )
-    facts = distill(documents, settings, lambda line: print(line, file=sys.stderr, flush=True))
-    text = json.dumps(facts, indent=2) + "\n"
-    if args.json == "-":
-        sys.stdout.write(text)
-    elif args.json is not None:
-        try:
-            Path(args.json).write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise EngineError(f"cannot write {args.json}: {error.strerror}") from error
+    write_figures(distill(documents, settings, say), "", args.json)
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from engine.config import Knobs
 from engine.spec import read_spec
 from pitwall_tui.cli.output import check_json_target, need_terminal, say, write_figures
+from pitwall_tui.feed.academy import LiveAcademy
 from pitwall_tui.feed.base import Feed
 from pitwall_tui.feed.live import LiveFeed
 from pitwall_tui.feed.record import Recorder, RecordingFeed
@@ -44,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
         if target is not None:
             raise RaceError("--json is for --headless races")
         need_terminal("pitwall race --headless")
+    elif getattr(args, "academy", None) is not None:
+        raise RaceError("--academy is for races on the screen")
     check_json_target(target)
     # A folder that cannot be served is told before anything starts.
     for folder in filter(None, (settings.model, settings.draft_folder)):
@@ -53,7 +56,9 @@ def run(args: argparse.Namespace) -> int:
         if not headless:
             from pitwall_tui.app import PitWallApp
 
-            app = PitWallApp(feed, state)
+            app = PitWallApp(
+                feed, state, LiveAcademy(settings.model, getattr(args, "academy", None))
+            )
             app.run()
             if app.ended is not None:  # it stood on the screen; here it stays
                 _tell(app.ended)

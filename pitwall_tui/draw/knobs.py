@@ -33,7 +33,8 @@ _LEVELS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("none", "", _DOTTED),
     ("none", "", _TIGHT),
 )
-_YIELDING = ("shot", "theme", "results", "strategy", "workshop")  # left out of a footer first
+# Left out of a footer first.
+_YIELDING = ("shot", "theme", "results", "academy", "strategy", "workshop")
 
 
 def _chip(knob: KnobView, names: str, pad: str, shorter: dict[str, str]) -> Row:

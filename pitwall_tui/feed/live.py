@@ -4,7 +4,8 @@ import time
 from dataclasses import replace
 from math import ceil
 
-from engine.client import EngineClient, EngineLostError
+from engine.child import ProcessLostError
+from engine.client import EngineClient
 from engine.config import EngineError, Knobs, Request
 from engine.messages import PHASES, Answer, Phase, Ready, Refusal, Snapshot, Studied, Unusable
 from engine.stats import EngineSnapshot, StepStats, Verdict
@@ -43,6 +44,7 @@ class LiveFeed:
         self._knobs = settings.knobs
         self._pace = settings.pace
         self._paused = False
+        self._draft: str | None = None
         self._client: EngineClient | None = None
         self._vocabulary: Vocabulary | None = None
         self._max_context = 0
@@ -67,6 +69,8 @@ class LiveFeed:
         self._client.set_knobs(self._knobs)
         self._client.pace(self._pace)
         self._client.pause(self._paused)
+        if self._draft is not None:
+            self._client.set_draft(self._draft)
         if self._question is not None:  # an engine that was lost may not have answered it
             self._client.study(*self._question)
 
@@ -76,7 +80,7 @@ class LiveFeed:
             try:
                 for answer in self._client.pull():
                     events += self._translate(answer)
-            except EngineLostError as error:
+            except ProcessLostError as error:
                 events += self._restart(str(error))
         return tuple(events)
 
@@ -94,6 +98,12 @@ class LiveFeed:
         self._pace = tokens_per_second
         if self._client is not None:
             self._client.pace(tokens_per_second)
+
+    def set_draft(self, folder: str) -> None:
+        """Have the model in this folder draft from now on, after a loss of the engine too."""
+        self._draft = folder
+        if self._client is not None:
+            self._client.set_draft(folder)
 
     def next_race(self) -> None:
         """Leave this race, finished or not, for the season's next that there is memory for."""

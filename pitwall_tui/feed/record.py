@@ -104,6 +104,9 @@ class RecordingFeed:
     def set_pace(self, tokens_per_second: float) -> None:
         self._feed.set_pace(tokens_per_second)
 
+    def set_draft(self, folder: str) -> None:
+        self._feed.set_draft(folder)
+
     def next_race(self) -> None:
         self._feed.next_race()
 

@@ -57,6 +57,9 @@ class ReplayFeed:
     def set_pace(self, tokens_per_second: float) -> None:
         """Nothing: the recording keeps its own pace."""
 
+    def set_draft(self, folder: str) -> None:
+        """Nothing: nobody drafts any more."""
+
     def next_race(self) -> None:
         """Winds on to the next race of the recording, or to its end: all between is pulled next."""
         while self._next is not None:

@@ -34,6 +34,9 @@ class ScriptFeed:
     def set_paused(self, paused: bool) -> None:
         self.commands.append(("paused", paused))
 
+    def set_draft(self, folder: str) -> None:
+        self.commands.append(("draft", folder))
+
     def set_pace(self, tokens_per_second: float) -> None:
         self.commands.append(("pace", tokens_per_second))
 

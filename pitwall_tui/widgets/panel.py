@@ -10,6 +10,7 @@ from textual.widget import Widget
 
 from pitwall_tui.draw.cells import Row, Rows, Span
 from pitwall_tui.draw.status import Notice
+from pitwall_tui.race.academy import AcademyView
 from pitwall_tui.race.view import RaceView
 from pitwall_tui.race.workshop import WorkshopView
 from pitwall_tui.widgets.palette import Palette
@@ -22,7 +23,8 @@ class Frame:
     `view` is the race as shown (held while frozen), `live` as it is; `now` is the wall's clock
     in seconds; `moves` are cars that gained (1) or lost (-1) a place; `active` ids of commands
     whose thing is on; `countdown` seconds to the next race, where one is due; `workshop` what has
-    been measured of the weights; `supposed` the acceptance that the strategy supposes, in percent.
+    been measured of the weights; `supposed` the acceptance that the strategy supposes, in percent;
+    `academy` how its students do.
     """
 
     view: RaceView
@@ -34,6 +36,7 @@ class Frame:
     countdown: float | None
     workshop: WorkshopView
     supposed: int | None
+    academy: AcademyView
 
 
 class Panel(Widget):

@@ -2,6 +2,13 @@
 
 from textual.geometry import Size
 
+from pitwall_tui.draw.academy import (
+    draw_agreement,
+    draw_lectern,
+    draw_losses,
+    draw_marks,
+    draw_sweep,
+)
 from pitwall_tui.draw.cells import Rows
 from pitwall_tui.draw.chart import draw_chart
 from pitwall_tui.draw.help import help_rows
@@ -173,6 +180,45 @@ class MeasuredTable(Panel):
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
         return draw_measured(frame.view.speculation, cells, height)
+
+
+class Lectern(Panel):
+    """How far the academy is."""
+
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_lectern(frame.academy, cells, height)
+
+
+class Losses(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_losses(frame.academy, cells, height)
+
+
+class Agreement(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_agreement(frame.academy, cells, height)
+
+
+class MarkSheet(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_marks(frame.academy, cells, height)
+
+
+class Sweep(Panel):
+    """Of temperatures."""
+
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_sweep(frame.academy, cells, height)
 
 
 class HelpPage(Panel):

@@ -23,3 +23,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that can be distilled from, and speaks the little documents' tokens."""
+    from tests.engine.little import save_teacher
+
+    return save_teacher(tmp_path_factory.mktemp("models") / "teacher")

@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,31 +26,12 @@ from engine.training.tokenizer import train_tokenizer
 from engine.training.trainer import fit
 from engine.training.writing import write_bodies
 from pitwall_tui import cli
-from tests.engine.test_training import MICRO, SHAPE, SOURCE, TOKENIZER, StopError, documents
+from tests.engine.little import MICRO, SHAPE, SOURCE, TOKENIZER, documents, silent
+from tests.engine.test_training import StopError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 RECIPE_MICRO = replace(MICRO, name="junior", held_out_tokens=600, tokens=4_000)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random, with sharp distributions."""
-    path = tmp_path_factory.mktemp("models") / "teacher"
-    model = Llama(SHAPE)
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() == 2:
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
-    save_model(model, TOKENIZER, path, None)
-    return path
 
 
 def settings(teacher: Path, out: Path, **changes: Any) -> DistillSettings:
@@ -59,10 +39,6 @@ def settings(teacher: Path, out: Path, **changes: Any) -> DistillSettings:
         teacher, out, layers=1, hidden=64, device="cpu", workers=0, recipe=RECIPE_MICRO
     )
     return replace(base, **changes)
-
-
-def silent(line: str) -> None:
-    pass
 
 
 # --- the loss
@@ -88,7 +64,10 @@ def test_the_loss_is_what_it_says(temperature: float, alpha: float) -> None:
     loss = distillation_loss(
         *(torch.tensor(x) for x in (student, teacher, labels, weights, temperature, alpha))
     )
-    assert float(loss) == pytest.approx(alpha * temperature**2 * soft + (1 - alpha) * hard)
+    assert float(loss.minimized) == pytest.approx(
+        alpha * temperature**2 * soft + (1 - alpha) * hard
+    )
+    assert float(loss.nats) == pytest.approx(hard)
 
 
 def test_a_known_divergence() -> None:
@@ -96,7 +75,7 @@ def test_a_known_divergence() -> None:
     student = torch.tensor([[0.0, math.log(3)]])
     one = torch.tensor(1.0)
     loss = distillation_loss(student, torch.zeros(1, 2), torch.tensor([0]), one[None], one, one)
-    assert float(loss) == pytest.approx(math.log(2) - math.log(3) / 2, rel=1e-6)
+    assert float(loss.minimized) == pytest.approx(math.log(2) - math.log(3) / 2, rel=1e-6)
 
 
 def test_gradients_are_of_one_size_at_every_temperature() -> None:
@@ -112,7 +91,7 @@ def test_gradients_are_of_one_size_at_every_temperature() -> None:
             torch.ones(8),
             torch.tensor(temperature),
             torch.tensor(1.0),
-        ).backward()
+        ).minimized.backward()
         assert own.grad is not None
         sizes.append(float(own.grad.norm()))
     assert sizes[0] == pytest.approx(sizes[1], rel=0.2)
@@ -216,7 +195,7 @@ def test_a_resumed_run_is_equal_to_the_bit(teacher: Path, tmp_path: Path) -> Non
                 raise StopError
             return float(now)
 
-        aim = distillation(chief, "digest", run.temperature, run.alpha)
+        aim = distillation(chief, torch.device("cpu"), "digest", run.temperature, run.alpha)
         fit(model, SOURCE, run.training(shape), silent, clock, aim)
         return model
 

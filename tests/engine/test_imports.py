@@ -16,6 +16,8 @@ WITHOUT_TORCH = (
     "engine.prefix",
     "engine.sequence",
     "engine.planner",
+    "engine.academy",
+    "engine.child",
     "engine.client",
     "engine.scheme",
     "engine.footprint",

@@ -3,11 +3,9 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -20,62 +18,24 @@ from safetensors.torch import load_file
 from engine.config import EngineError
 from engine.training import data
 from engine.training.card import write_card
-from engine.training.data import Position, Source, Stream, batches, chunk_reader, document_seed
+from engine.training.data import Position, Stream, batches, chunk_reader, document_seed
 from engine.training.folder import INDEX, WEIGHTS, join_shards, save_model
 from engine.training.model import Llama
 from engine.training.optimizer import orthogonalized
 from engine.training.run import choose_device, train
-from engine.training.settings import RECIPES, Shape, TrainSettings
+from engine.training.settings import RECIPES, TrainSettings
 from engine.training.tokenizer import BEGIN, END, encode, token_id, train_tokenizer
 from engine.training.trainer import Batch, Noise, Progress, fit, rate_share
 from pitwall_tui import cli
+from tests.engine.little import MICRO, SHAPE, SOURCE, TOKENIZER, documents, silent
 
-SHAPE = Shape(vocab=300, hidden=64, ffn=128, layers=2, heads=2, kv_heads=1, head_size=32)
-MICRO = replace(
-    RECIPES["tiny"],
-    name="micro",
-    shape=SHAPE,
-    row_length=256,
-    rows_per_step=2,
-    races_per_chunk=4,
-    tokens=30_000,
-    tokenizer_races=4,
-    held_out_tokens=2_000,
-    ngram_tokens=4_000,
-    ngram_order=4,
-)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
-
-def documents(seed: int, races: int) -> Iterator[tuple[str, str]]:
-    """Five short 'cars' a race: lines that count up, with one digit of noise."""
-    for race in range(races):
-        rng = Random(f"{seed}/{race}")
-        for car in range(5):
-            laps = rng.randint(2, 6)
-            lines = [f"L{lap:02d} M{lap:02d} 3{rng.randint(0, 9)}.50\n" for lap in range(1, laps)]
-            yield f"RACE {seed % 7} LAPS {laps:02d}\nCAR {car:02d}\n", "".join(lines)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Products this small only wait for each other on two threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-TOKENIZER = train_tokenizer((text for pair in documents(1, 8) for text in pair), SHAPE.vocab)
-SOURCE = Source(documents, TOKENIZER.to_str(), seed=7, races=4, row_length=256, pad=1)
 LINES = st.text(st.characters(codec="utf-8")).map(lambda text: text + "\n")
 
 
 def micro_settings(out: Path, **changes: Any) -> TrainSettings:
     return replace(TrainSettings(MICRO, out, workers=0, device="cpu"), **changes)
-
-
-def silent(line: str) -> None:
-    pass
 
 
 # --- tokenizer

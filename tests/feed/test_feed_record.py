@@ -239,6 +239,7 @@ def test_a_recorded_feed_is_the_feed(tmp_path: Path, race: list[FeedEvent]) -> N
     feed.set_knobs(Knobs(kv_cache="off"))
     feed.set_paused(True)
     feed.set_pace(50)
+    feed.set_draft("junior")
     feed.next_race()
     feed.close()
     assert pulled == race[:8]
@@ -250,6 +251,7 @@ def test_a_recorded_feed_is_the_feed(tmp_path: Path, race: list[FeedEvent]) -> N
         ("knobs", Knobs(kv_cache="off")),
         ("paused", True),
         ("pace", 50),
+        ("draft", "junior"),
         ("next", None),
         ("close", None),
     ]

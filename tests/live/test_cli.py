@@ -152,6 +152,7 @@ def test_help_and_version_import_neither_torch_nor_textual() -> None:
         (("race", "--headless", "--json", "/nowhere/x.json"), ("/nowhere/x.json",)),
         (("race", "--headless", "--record", "/nowhere/x.gz"), ("/nowhere/x.gz",)),
         (("race", "--json", "-"), ("--json", "--headless")),
+        (("race", "--headless", "--academy", "x"), ("--academy", "screen")),
         (("race",), ("terminal", "--headless")),
         ((), ("terminal", "--headless")),
         (("replay", "/nowhere/x.gz"), ("/nowhere/x.gz",)),

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-import engine.client
-from engine.client import EngineClient, EngineLostError
+import engine.child
+from engine.child import ProcessLostError
+from engine.client import EngineClient
 from engine.config import EngineConfig, Knobs, Request, Sampling
 from engine.core import Engine
 from engine.messages import PHASES, Answer, Phase, Ready, Refusal, Snapshot, Unusable
@@ -244,7 +245,7 @@ def test_a_killed_engine_is_an_error_that_names_the_signal(start: Start) -> None
     client = start()
     until(client, is_ready)
     os.kill(client.pid, signal.SIGKILL)
-    with pytest.raises(EngineLostError, match="killed by SIGKILL"):
+    with pytest.raises(ProcessLostError, match="killed by SIGKILL"):
         until(client, lambda answer: False)
 
 
@@ -261,11 +262,11 @@ def test_closing_leaves_no_process_even_while_loading(start: Start) -> None:
 def test_an_engine_that_still_loads_is_closed_at_once(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine.client, "GRACE_SECONDS", 600.0)
+    monkeypatch.setattr(engine.child, "GRACE_SECONDS", 600.0)
     client = start()
     client.close()
     assert not alive(client.pid)
-    assert client._process.returncode == -signal.SIGKILL
+    assert client._child.process.returncode == -signal.SIGKILL
 
 
 def test_kv_memory_that_cannot_be_had_is_bad_input(start: Start) -> None:
@@ -276,7 +277,7 @@ def test_an_engine_whose_client_is_gone_ends_by_itself(start: Start) -> None:
     client = start()
     until(client, is_ready)
     client.submit(requests(2, most=3000))
-    client._connection.close()
+    client._child.connection.close()
     deadline = time.monotonic() + PATIENCE
     while alive(client.pid) and time.monotonic() < deadline:
         with suppress(ChildProcessError):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.client import EngineClient
 from engine.config import EngineError, Knobs
 from pitwall_tui.feed.live import LiveFeed
 from pitwall_tui.feed.settings import RaceSettings
@@ -191,3 +192,25 @@ def test_settings_out_of_range_are_named(change: dict[str, object], words: tuple
     for word in words:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_new_junior_is_told_to_every_engine_from_then_on(
+    settings: RaceSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(EngineClient, "set_draft", lambda client, folder: told.append(folder))
+    feed = LiveFeed(settings)
+    try:
+        feed.start()
+        assert told == []
+        feed.set_draft("junior")
+        assert told == ["junior"]
+        assert feed._client is not None
+        os.kill(feed._client.pid, signal.SIGKILL)
+        deadline = time.monotonic() + PATIENCE
+        while len(told) == 1 and time.monotonic() < deadline:
+            feed.pull()
+            time.sleep(0.01)
+        assert told == ["junior", "junior"]
+    finally:
+        feed.close()

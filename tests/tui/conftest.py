@@ -9,6 +9,7 @@ from pitwall_tui.app import PitWallApp
 from pitwall_tui.race.view import RaceView
 from tests.tui import views
 from tests.tui.fakes import FakeFeed, StillState
+from tests.tui.taught import FakeAcademy
 
 _SCRUBBED = ("COLUMNS", "LINES", "NO_COLOR", "COLORTERM", "TERM", "UNICODE_VERSION")
 MOMENTS: dict[str, Callable[[], RaceView]] = {
@@ -45,7 +46,8 @@ def build(moment: Callable[[str], RaceView]) -> Build:
 
     def make(at: str | RaceView = "racing", *, live: bool = True, now: float = 10.0) -> PitWallApp:
         view = moment(at) if isinstance(at, str) else at
-        app = PitWallApp(FakeFeed(live=live), StillState(view), clock=lambda: now, fps=0)
+        academy = FakeAcademy() if live else None
+        app = PitWallApp(FakeFeed(live=live), StillState(view), academy, clock=lambda: now, fps=0)
         app.animation_level = "none"
         app._disable_notifications = True  # a toast leaves by a timer
         return app

@@ -36,6 +36,9 @@ class FakeFeed:
     def set_pace(self, tokens_per_second: float) -> None:
         self.commands.append(("pace", tokens_per_second))
 
+    def set_draft(self, folder: str) -> None:
+        self.commands.append(("draft", folder))
+
     def next_race(self) -> None:
         self.commands.append(("next",))
 

@@ -26,6 +26,8 @@ import pytest
                 "spread",
                 "speculation",
                 "strategy",
+                "curves",
+                "academy",
             )
         ],
     ],

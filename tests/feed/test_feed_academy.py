@@ -1,0 +1,91 @@
+"""The academy's feed: which course it asks for, and what becomes of its junior."""
+
+from pathlib import Path
+
+import pytest
+
+from engine.academy import AcademyNews, Course, Done
+from engine.messages import Unusable
+from pitwall_tui.feed import academy
+from pitwall_tui.feed.academy import LiveAcademy
+
+
+class Client:
+    """Runs no course; keeps what it was asked for."""
+
+    asked: list[object]
+
+    def __init__(self) -> None:
+        Client.asked = []
+
+    def start(self, course: Course) -> None:
+        self.asked.append(course)
+
+    def pull(self) -> tuple[AcademyNews, ...]:
+        return (Done(),)
+
+    def pause(self, paused: bool) -> None:
+        self.asked.append(paused)
+
+    def cancel(self) -> None:
+        self.asked.append("cancel")
+
+    def close(self) -> None:
+        self.asked.append("close")
+
+
+@pytest.fixture(autouse=True)
+def _without_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(academy, "AcademyClient", Client)
+
+
+def course() -> Course:
+    found = Client.asked[-1]
+    assert isinstance(found, Course)
+    return found
+
+
+def test_a_junior_without_a_folder_ends_with_the_wall() -> None:
+    school = LiveAcademy("models/chief")
+    school.start()
+    first = course()
+    assert first.teacher == "models/chief"
+    out = Path(first.out)
+    assert out.parent.is_dir()
+    school.start()
+    assert course().out == first.out  # the next junior takes its place
+    school.close()
+    assert not out.parent.exists()
+    assert Client.asked[-1] == "close"
+    school.close()
+
+
+def test_a_junior_with_a_folder_stays(tmp_path: Path) -> None:
+    school = LiveAcademy("models/chief", str(tmp_path / "mine"))
+    school.start()
+    assert course().out == str(tmp_path / "mine")
+    (tmp_path / "mine").mkdir()
+    school.close()
+    assert (tmp_path / "mine").is_dir()
+
+
+def test_commands_are_passed_on() -> None:
+    school = LiveAcademy("models/chief", "mine")
+    school.pause(True)
+    school.cancel()
+    assert Client.asked == [True, "cancel"]
+    assert school.pull() == (Done(),)
+
+
+def test_a_disk_without_room_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(academy.tempfile, "TemporaryDirectory", full)
+    school = LiveAcademy("models/chief")
+    school.start()
+    refused, *_ = school.pull()
+    assert isinstance(refused, Unusable)
+    assert refused.reason == "cannot start the academy: [Errno 28] No space left on device"
+    assert school.pull() == (Done(),)
+    school.close()
