@@ -23,9 +23,10 @@ TURNS = (
     (5, Knobs(prefix_cache="off")),
     (8, Knobs(batching="static")),
     (11, Knobs(paging="contiguous")),
-    (14, Knobs()),
-    (16, Knobs(weights="int8")),
-    (20, Knobs(weights="int4", kv_dtype="int8")),
+    (13, Knobs()),
+    (15, Knobs(speculation="junior")),
+    (18, Knobs(speculation="junior", weights="int8")),
+    (21, Knobs(speculation="junior", draft_length="auto", weights="int4", kv_dtype="int8")),
 )
 POLL_SECONDS = 0.1
 

@@ -19,6 +19,7 @@ from engine.training.junior import DistillSettings, junior_shape
 from engine.training.junior_card import render_card
 from engine.training.model import Attend, Llama, choose_attention
 from engine.training.objective import distillation, weights_digest
+from engine.training.raced import CARS, raced
 from engine.training.run import (
     HELD_OUT_EVERY,
     choose_device,
@@ -113,8 +114,17 @@ def distill(documents: Documents, settings: DistillSettings, say: Say) -> dict[s
         f"{losses[1].nats_per_token:.4f}), top-1 agreement {acceptance.top1_agreement:.4f}, "
         f"1 - TV {acceptance.overlap:.4f}, accepted {acceptance.coupled:.4f}"
     )
+    with TemporaryDirectory() as scratch:
+        save_model(student, tokenizer, Path(scratch), None)
+        prompts = [prompt for prompt, _ in source.at_least(Stream.HELD_OUT, 1, HELD_OUT_EVERY)]
+        race = raced(settings.teacher, Path(scratch), prompts[:CARS]).facts
+    say(
+        f"in a race of {race['requests']}: {race['acceptance']:.4f} of drafts accepted, "
+        f"{race['mean_acceptance_length']:.2f} tokens a round of {race['draft_length']}"
+    )
     facts = {
         **junior_facts(settings, digest, examined),
+        "race": race,
         **run_facts(student, run, progress, attention),
         "drafts": None if drafted is None else {"tokens": drafted.tokens, "steps": drafted.step},
     }

@@ -236,6 +236,7 @@ class School:
             "data": "rows",
             "written_tokens": self._rows.tokens.size,
             "drafts": None,
+            "race": None,
         }
         with self._reins.saving:
             save_junior(student, self._tokenizer, self._settings.out, facts)
