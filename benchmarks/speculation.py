@@ -53,11 +53,12 @@ def main() -> None:
     plain = Knobs(weights=args.weights, quality="off")
     lengths = [text if text == "auto" else int(text) for text in args.lengths.split(",")]
     drafting = [replace(plain, speculation="junior", draft_length=k) for k in lengths]
-    engines = [(Path(d).name, load(d, drafting[0])) for d in args.draft.split(",")]
     found: list[dict[str, Any]] = []
     for temperature in map(float, args.temperatures.split(",")):
         print(f"\nT = {temperature:g}, weights {args.weights}\n{HEAD}")
         for cars in map(int, args.cars.split(",")):
+            # Engines of their own for each: what `auto` learns is of these cars alone.
+            engines = [(Path(d).name, load(d, drafting[0])) for d in args.draft.split(",")]
             requests = grid(temperature, cars)
             rows = list(measure(engines, requests, plain, drafting, args.rounds))
             for row in rows:
@@ -82,7 +83,7 @@ def line(cars: int, row: dict[str, Any]) -> str:
 
 
 def load(draft: str, knobs: Knobs) -> Engine:
-    """An engine of its own for every draft model: what `auto` learns is of one."""
+    """The chief with a draft model."""
     engine = Engine.load(EngineConfig(str(asset("models/chief")), draft), knobs)
     engine.prepare(knobs)
     engine.warm_up()

@@ -11,10 +11,10 @@ _KEPT = 5  # measurements of a step's time by its size: their median counts
 _MEMORY = 0.98  # of what is known of acceptance, what is left of it a step later
 _GUESS = 0.8  # acceptance, before anything is known of it
 _WEIGHT = 4.0  # of the guess, in drafts
-# A look at a neighbour of what is best now comes after so many steps at first, and half as often
-# each time that it changes nothing.
-_LOOK, _LEAST_OFTEN = 16, 256
-_WORTH = 1.03  # what another length must promise to be taken instead
+# A look at a neighbour of what is best now comes after so many steps at first, and more rarely each
+# time that it changes nothing: it costs, most of all where the draft model has to catch up for it.
+_LOOK, _RARER, _LEAST_OFTEN = 16, 4, 256
+_WORTH = 1.05  # what drafts must promise: less is not worth being wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,6 @@ class Auto:
         self._hits = [0.0] * LONGEST
         self._verify = _Costs()
         self._draft = _Costs()
-        self._requests = 0
         self._steps = 0
         self._look = _LOOK
         self._upwards = True
@@ -75,19 +74,17 @@ class Auto:
 
     def choose(self, requests: int) -> int:
         """0 to LONGEST."""
-        if requests != self._requests:
-            self._requests, self._look = requests, _LOOK
         # Twice the size that has been tried: no leap into the unknown.
         reach = min(2 * self._verify.largest // max(requests, 1) - 1, LONGEST)
         rates = self.rates(requests, max(reach, 0))
         best = rates.index(max(rates))
-        if self._best < len(rates) and rates[best] < _WORTH * rates[self._best]:
-            best = self._best
+        if rates[best] < _WORTH * rates[0]:
+            best = 0
         if best != self._best:
             self._best, self._look = best, _LOOK
         self._steps += 1
         if self._steps >= self._look:
-            self._steps, self._look = 0, min(2 * self._look, _LEAST_OFTEN)
+            self._steps, self._look = 0, min(_RARER * self._look, _LEAST_OFTEN)
             self._upwards = not self._upwards
             return min(best + 1, LONGEST) if self._upwards else max(best - 1, 0)
         return best
