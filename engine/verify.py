@@ -46,6 +46,8 @@ def accept_equal(
         for i in range(row.drafts + 1)
     ]
     tokens = decoder.sample(logits, specs)
+    if len(tokens) == len(rows):  # without any drafts
+        return [(token,) for token in tokens]
     kept, place = [], 0
     for row in rows:
         own = tokens[place : place + row.drafts + 1]
