@@ -181,7 +181,6 @@ class Planner:
         # Reserving is a wish that never costs another request its pages.
         grow = want - len(sequence.pages)
         sequence.pages += self.pool.acquire(grow if grow <= self.pool.available else max(need, 0))
-        self._skip_drafted(sequence)
         return True
 
     def _skip_drafted(self, sequence: Sequence) -> None:
@@ -197,6 +196,7 @@ class Planner:
 
         One new token is the model's own, whatever becomes of them.
         """
+        self._skip_drafted(sequence)
         if row.sampling is None:
             return row
         held = (len(sequence.pages) + self.pool.available) * self.page_size
