@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePath
@@ -22,6 +22,7 @@ from pitwall_tui.draw.strategy import acceptance
 from pitwall_tui.feed.academy import Academy
 from pitwall_tui.feed.base import Feed
 from pitwall_tui.race.academy import AcademyState
+from pitwall_tui.race.details import DETAILS
 from pitwall_tui.race.events import FeedEnded, FeedEvent, RecordingStopped, Refused
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.race.view import KnobView, RaceView
@@ -159,10 +160,7 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     def _make_frame(self) -> Frame:
         now = self.clock()
-        live = self._with_asked(self.state.view(now))
-        if self._stopped:
-            still = replace(live.status, paused=True, tokens_per_second=0.0, step_ms=0.0)
-            live = replace(live, status=still)
+        live = self._make_live(self._looked_at())
         active = {"pause"} if live.status.paused else set()
         if self._held is not None:
             active.add("freeze")
@@ -179,6 +177,18 @@ class PitWallApp(App[None], inherit_bindings=False):
             supposed=self._supposed,
             academy=self._school.view(),
         )
+
+    def _make_live(self, details: Collection[str]) -> RaceView:
+        live = self._with_asked(self.state.view(self.clock(), details))
+        if self._stopped:
+            still = replace(live.status, paused=True, tokens_per_second=0.0, step_ms=0.0)
+            live = replace(live, status=still)
+        return live
+
+    def _looked_at(self) -> Collection[str]:
+        """The details that the screen draws."""
+        screen = self._screen_stack[-1] if self._screen_stack else None
+        return screen.details if isinstance(screen, WallScreen) else ()
 
     def _with_asked(self, view: RaceView) -> RaceView:
         """The view with knobs marked that have been asked for, but not yet used by a plan."""
@@ -356,7 +366,7 @@ class PitWallApp(App[None], inherit_bindings=False):
         self.feed.set_paused(paused)
 
     def action_freeze(self) -> None:
-        self._held = self._frame.live if self._held is None else None
+        self._held = self._make_live(DETAILS) if self._held is None else None
         self._redraw()
 
     def action_next_race(self) -> None:
@@ -364,6 +374,11 @@ class PitWallApp(App[None], inherit_bindings=False):
         if self._engine_is_up():
             self._next_at = None
             self.feed.next_race()
+
+    def action_race(self) -> None:
+        """Back to the race, from whatever page lies over it."""
+        if isinstance(self.screen, WallScreen) and not isinstance(self.screen, RaceScreen):
+            self.pop_screen()
 
     def action_results(self) -> None:
         self._turn_page(ResultsScreen)

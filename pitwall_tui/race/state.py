@@ -1,7 +1,7 @@
 """The race as the wall knows it: events folded into the frozen view that screens draw."""
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Literal
@@ -10,6 +10,7 @@ from engine.config import KNOBS, Knobs
 from engine.stats import EngineSnapshot, ModelInfo, PageCounts, PageMap, RequestStats, StepStats
 from pitwall_tui.race.car import Bests, Car, LineDone
 from pitwall_tui.race.circuits import CIRCUITS
+from pitwall_tui.race.details import Instruments
 from pitwall_tui.race.entries import TEAMS
 from pitwall_tui.race.events import (
     EngineReady,
@@ -96,7 +97,7 @@ class RaceState:
                     light = LightView(event.title, event.detail, event.seconds)
                     self._lights[event.index] = light
             case EngineReady():
-                self._model = event.model
+                self._model = self._instruments.model = event.model
                 if self._lost is not None:
                     self._replace_engine()
             case Progress():
@@ -133,8 +134,11 @@ class RaceState:
         laps = {id: car.completed for id, car in self._cars.items()}
         return self._ledger.summary(self._model, laps, self._red_flags)
 
-    def view(self, now: float) -> RaceView:
-        """The picture of the race at `now`, which is the time of the screen's own clock."""
+    def view(self, now: float, details: Collection[str] = ()) -> RaceView:
+        """The picture of the race at `now`, which is the time of the screen's own clock.
+
+        `details` names the views of `Details` that somebody looks at.
+        """
         cars = self._classified()
         circuit = CIRCUITS.get(self._race.circuit)
         return RaceView(
@@ -160,6 +164,7 @@ class RaceState:
             knobs=self._knob_views(),
             results=results(cars, self._ledger, self._lights_out),
             totals=totals(self._ledger, self._model, self._red_flags),
+            details=self._instruments.view(details),
         )
 
     # Folding
@@ -179,6 +184,7 @@ class RaceState:
         self._traffic = Traffic()
         self._quality = Quality()
         self._speculation = Speculation()
+        self._instruments = Instruments(race, self._time, self._model)
         self._lights_out: float | None = None
         self._quiet_until: dict[Flag, float] = {}
         self._red_flags = 0
@@ -211,6 +217,7 @@ class RaceState:
         for step in snapshot.steps:
             self._fold_step(step, text, overruled)
         self._time = max(self._time, snapshot.time + self._offset)
+        self._instruments.add_snapshot(snapshot, self._time)
         for request in self._requests.values():
             self._fold_end(request)
         self._window.advance(self._time)
@@ -238,6 +245,7 @@ class RaceState:
         self._traffic.add(step)
         self._quality.add(step)
         self._speculation.add(step, time)
+        self._instruments.add_step(step, time)
         accepted = {verdict.id: verdict.accepted for verdict in step.verdicts}
         self._chart.add(time, sum(count for _, count in counts))
         for id, count in counts:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from pitwall_tui.race.details import NO_DETAILS, Details
+
 Flag = Literal["lights", "green", "yellow", "safety", "red", "chequered"]
 CarState = Literal["grid", "formation", "track", "parked", "pit", "out", "finished"]
 SectorColour = Literal["none", "yellow", "green", "purple"]
@@ -284,7 +286,7 @@ class RaceView:
     """Everything on the wall at one moment. `teams` holds (short name, colour "#rrggbb").
 
     `draft` names the draft model that stands ready, "" where none does; `speculation` is None
-    where it was never on, `writing` where nobody drafts.
+    where it was never on, `writing` where nobody drafts. `details` are for screens of their own.
     """
 
     time: float
@@ -309,3 +311,4 @@ class RaceView:
     knobs: tuple[KnobView, ...]
     results: tuple[ResultRow, ...]
     totals: tuple[tuple[str, str], ...]
+    details: Details = NO_DETAILS

@@ -1,6 +1,6 @@
 """What all full screens of the wall share: frames to their panels, and the least size."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from textual.screen import Screen
 
@@ -21,6 +21,8 @@ class WallScreen(Screen[None]):
     """
 
     holds = False
+    details: Collection[str] = ()
+    """Names of the views in `race.details.Details` that its panels draw."""
     HORIZONTAL_BREAKPOINTS = WIDTHS
     VERTICAL_BREAKPOINTS = HEIGHTS
 

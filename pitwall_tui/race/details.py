@@ -1,0 +1,36 @@
+"""What only one screen looks at: folded from every step, drawn up for those who look."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+
+from engine.stats import EngineSnapshot, ModelInfo, StepStats
+from pitwall_tui.race.events import RaceStarted
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """Views of screens of their own, by their names; None of those that nobody looks at."""
+
+
+NO_DETAILS = Details()
+DETAILS = tuple(field.name for field in fields(Details))
+
+
+class Instruments:
+    """Folds `race`, from its start at `start`, for the views of `Details`.
+
+    All times are on the race's clock: see RaceState. `model` is None until an engine is ready.
+    """
+
+    def __init__(self, race: RaceStarted, start: float, model: ModelInfo | None) -> None:
+        self.model = model
+
+    def add_step(self, step: StepStats, time: float) -> None:
+        """A step that ended at `time`."""
+
+    def add_snapshot(self, snapshot: EngineSnapshot, time: float) -> None:
+        """What came with the last of its steps."""
+
+    def view(self, names: Collection[str]) -> Details:
+        """The views of these names."""
+        return Details()
