@@ -23,8 +23,9 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
+from itertools import product
 from os import sched_getaffinity
 from pathlib import Path
 from statistics import median
@@ -68,13 +69,27 @@ def main() -> int:
             apart("benchmarks.peers.smollm2", "make_smollm2", args.make_smollm2)
             return 0
         check_json_target(args.json)
-        models = [measure(folder, args) for folder in args.models]
+        models: dict[str, dict[str, Any]] = {}
+        for folder in args.models:
+            for found in measure(folder, args):
+                models[folder] = found
+                _keep(models.values(), args.json)
+        text = "\n".join(table(model) for model in models.values())
+        write_figures(_figures(models.values()), text, args.json)
     except (PeerError, EngineError, RaceError) as error:
         say(str(error))
         return 2
-    figures = {"schema": 1, "models": models}
-    write_figures(figures, "\n".join(table(model) for model in models), args.json)
     return 0
+
+
+def _figures(models: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"schema": 1, "models": list(models)}
+
+
+def _keep(models: Iterable[Mapping[str, Any]], target: str | None) -> None:
+    """What there is so far: cells take minutes, and whoever stops the run keeps those it had."""
+    if target not in (None, "-"):
+        write_figures(_figures(models), "", target)
 
 
 def _arguments() -> argparse.Namespace:
@@ -157,8 +172,8 @@ class Field:
             child.close()
 
 
-def measure(model: str, args: argparse.Namespace) -> dict[str, Any]:
-    """All cells of a model."""
+def measure(model: str, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """A model's figures after each of its cells."""
     name = Path(model).resolve().name
     with tempfile.TemporaryDirectory() as folder:
         say(f"{name}: writing GGUF files")
@@ -171,22 +186,20 @@ def measure(model: str, args: argparse.Namespace) -> dict[str, Any]:
             versions: dict[str, str] = {}
             for engine in ("ours", "llama", TRANSFORMERS):
                 versions |= field.call(engine, "versions")
-            cells = [
-                _cell(field, name, requests, context, vocab, args)
-                for context in args.contexts
-                for requests in args.requests
-            ]
+            cells: list[dict[str, Any]] = []
+            for context, requests in product(args.contexts, args.requests):
+                cells.append(_cell(field, name, requests, context, vocab, args))
+                yield {
+                    "model": name,
+                    "tokens": args.tokens,
+                    "threads": args.threads,
+                    "rounds": args.rounds,
+                    "llama_kv": args.llama_kv,
+                    "versions": versions,
+                    "cells": list(cells),
+                }
         finally:
             field.close()
-    return {
-        "model": name,
-        "tokens": args.tokens,
-        "threads": args.threads,
-        "rounds": args.rounds,
-        "llama_kv": args.llama_kv,
-        "versions": versions,
-        "cells": cells,
-    }
 
 
 def _cell(
@@ -218,6 +231,8 @@ def _cell(
         field.call(engine, "close")
     if max(idle, lacked) > MOST_DISTURBED:
         say(f"{title}: disturbed, {idle:.2f} cores by waiting engines, {lacked:.2f} by anything")
+    ratios = _ratios(field.pairs, turns)
+    say(f"{title}: " + ", ".join(f"{pair} {ratio:.2f} x" for pair, ratio in ratios.items()))
     fp32 = turns[TRANSFORMERS, "fp32"][0].tokens
     return {
         "requests": requests,
@@ -228,7 +243,7 @@ def _cell(
         "idle_cores": idle,
         "lacked_cores": lacked,
         "entries": [_entry(*entry, found, machine_gbs) for entry, found in turns.items()],
-        "ratios": _ratios(field.pairs, turns),
+        "ratios": ratios,
         # How many tokens of the first request are the same from the start.
         "agreement": {
             f"{engine} {format}": [_common(fp32, turns[engine, format][0].tokens), len(fp32)]
