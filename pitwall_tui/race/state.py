@@ -11,6 +11,7 @@ from engine.stats import EngineSnapshot, ModelInfo, PageCounts, PageMap, Request
 from pitwall_tui.race.car import Bests, Car, LineDone
 from pitwall_tui.race.circuits import CIRCUITS
 from pitwall_tui.race.details import Instruments
+from pitwall_tui.race.effects import Effect, Effects
 from pitwall_tui.race.entries import TEAMS
 from pitwall_tui.race.events import (
     EngineReady,
@@ -23,6 +24,7 @@ from pitwall_tui.race.events import (
     RedFlag,
     Refused,
 )
+from pitwall_tui.race.ghost import Ghosts, Run
 from pitwall_tui.race.grammar import LapLine, OutLine
 from pitwall_tui.race.ledger import Ledger, waste_percent
 from pitwall_tui.race.results import clock_time, results, totals
@@ -68,7 +70,9 @@ class RaceState:
     on where it was when a lost engine is replaced by one whose own clock starts anew.
     """
 
-    def __init__(self, source: str = "engine", knobs: Knobs | None = None) -> None:
+    def __init__(
+        self, source: str = "engine", knobs: Knobs | None = None, runs: Iterable[Run] = ()
+    ) -> None:
         self._source = source
         self._asked = knobs or Knobs()
         self._teams = tuple((team.short, team.colour) for team in TEAMS)
@@ -85,12 +89,14 @@ class RaceState:
         self._draft = ""
         self._offset = 0.0
         self._time = 0.0
+        self._ghosts = Ghosts(runs)
         self._begin(RaceStarted(0, "", 0, 0, 0.0, "", ()))
 
     def apply(self, event: FeedEvent) -> None:
         """Takes the next event of the feed."""
         match event:
             case RaceStarted():
+                self._ghosts.keep(self.run())
                 self._begin(event)
             case Loading():
                 if 0 <= event.index < LIGHTS:
@@ -129,6 +135,10 @@ class RaceState:
             self._ledger.accounts[id].reason is not None for id in self._cars
         )
 
+    def run(self) -> Run:
+        """How this race has run so far, for a later one to be compared with."""
+        return self._ghosts.run(self._race, self._marks())
+
     def summary(self) -> dict[str, object]:
         """The race as the JSON document of `pitwall race --json`."""
         laps = {id: car.completed for id, car in self._cars.items()}
@@ -165,6 +175,7 @@ class RaceState:
             results=results(cars, self._ledger, self._lights_out),
             totals=totals(self._ledger, self._model, self._red_flags),
             details=self._instruments.view(details),
+            ghost=self._ghosts.view(self._marks()),
         )
 
     # Folding
@@ -185,6 +196,8 @@ class RaceState:
         self._quality = Quality()
         self._speculation = Speculation()
         self._instruments = Instruments(race, self._time, self._model)
+        self._effects = Effects(self._time)
+        self._ghosts.begin(race, self._time)
         self._lights_out: float | None = None
         self._quiet_until: dict[Flag, float] = {}
         self._red_flags = 0
@@ -236,6 +249,12 @@ class RaceState:
         self._step = step
         self._time = time = max(self._time, step.time + self._offset)
         changes = self._ledger.add_step(step, time)
+        if changes:
+            self._tell_effects(self._effects.finish())
+            label = ", ".join(f"{name} {value}" for name, value in changes)
+            rate = self._effects.turn(label)
+            if rate is not None:
+                self._ghosts.turn(label, rate)
         for name, value in changes:
             self._chart.mark(time, f"{name} {value}")
             means = _MEANS.get(name, _MEANS.get(f"{name} {value}", ""))
@@ -246,6 +265,8 @@ class RaceState:
         self._quality.add(step)
         self._speculation.add(step, time)
         self._instruments.add_step(step, time)
+        self._ghosts.add(step, time)
+        self._tell_effects(self._effects.add(step, time))
         accepted = {verdict.id: verdict.accepted for verdict in step.verdicts}
         self._chart.add(time, sum(count for _, count in counts))
         for id, count in counts:
@@ -292,6 +313,17 @@ class RaceState:
                 if car.finished and sum(other.finished for other in self._cars.values()) == 1:
                     self._control(f"chequered flag: {code} wins", car)
 
+    def _tell_effects(self, effects: Iterable[Effect]) -> None:
+        """What knobs did, once it is known."""
+        for effect in effects:
+            cars = f"{effect.cars_before:.0f} to {effect.cars_after:.0f}"
+            others = f", cars {cars}" if len(set(cars.split(" to "))) == 2 else ""
+            self._say(
+                "knob",
+                f"{effect.label} gave {effect.ratio:.2f}x: {effect.before:.0f} to"
+                f" {effect.after:.0f} tokens/s in {effect.seconds:.1f} s{others}",
+            )
+
     def _announce_flag(self) -> None:
         flag, reason = self._flag()
         if flag not in _ANNOUNCED:
@@ -309,6 +341,9 @@ class RaceState:
         self._radio.append(RadioView(self._time, kind, code, team, lap or on, text))
 
     # The picture
+
+    def _marks(self) -> dict[str, list[float | None]]:
+        return {car.start.code: car.marks for car in self._cars.values()}
 
     def _classified(self) -> list[Car]:
         return sorted(self._cars.values(), key=lambda car: car.order)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pitwall_tui.race.details import NO_DETAILS, Details
+from pitwall_tui.race.ghost import GhostView
 
 Flag = Literal["lights", "green", "yellow", "safety", "red", "chequered"]
 CarState = Literal["grid", "formation", "track", "parked", "pit", "out", "finished"]
@@ -286,7 +287,8 @@ class RaceView:
     """Everything on the wall at one moment. `teams` holds (short name, colour "#rrggbb").
 
     `draft` names the draft model that stands ready, "" where none does; `speculation` is None
-    where it was never on, `writing` where nobody drafts. `details` are for screens of their own.
+    where it was never on, `writing` where nobody drafts. `details` are for screens of their own;
+    `ghost` is None where no other running of this race is known, and no knob was turned.
     """
 
     time: float
@@ -312,3 +314,4 @@ class RaceView:
     results: tuple[ResultRow, ...]
     totals: tuple[tuple[str, str], ...]
     details: Details = NO_DETAILS
+    ghost: GhostView | None = None

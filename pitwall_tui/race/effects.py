@@ -1,0 +1,110 @@
+"""What turning a knob did: output tokens/s in the seconds before it, and in those after."""
+
+from collections import deque
+from dataclasses import dataclass
+
+from engine.stats import StepStats
+
+# Rates over less say nothing.
+_LEAST_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A change of knobs at `time`, such as "weights int8", and rates in output tokens/s.
+
+    `before` was measured in the seconds up to it, `after` in the `seconds` since; `cars_before`
+    and `cars_after` are the requests that a step ran on average, as rates depend on them.
+    """
+
+    label: str
+    time: float
+    seconds: float
+    before: float
+    after: float
+    cars_before: float
+    cars_after: float
+
+    @property
+    def ratio(self) -> float:
+        return self.after / self.before
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    time: float
+    tokens: int
+    cars: int
+
+
+@dataclass(slots=True)
+class _Change:
+    """A change whose effect is being measured; `start` is when the step before it ended."""
+
+    label: str
+    start: float
+    before: float
+    cars: float
+
+
+class Effects:
+    """Measures changes of knobs on the race's clock, from its start at `start`.
+
+    Knobs that are turned while the last change is still too fresh to be judged belong to it.
+    """
+
+    def __init__(self, start: float, seconds: float = 2.0) -> None:
+        self._seconds = seconds
+        self._first: float | None = None  # when tokens began to come
+        self._steps: deque[_Step] = deque()
+        self._last = start
+        self._change: _Change | None = None
+
+    def turn(self, label: str) -> float | None:
+        """Knobs are turned to `label` by the next step; the rate up to here, None where the change
+        is taken together with one before, or has nothing to be compared with."""
+        change = self._change
+        if change is not None:
+            change.label += f", {label}"
+            return None
+        if self._first is None or self._last - self._first < _LEAST_SECONDS:
+            return None
+        seconds = min(self._seconds, self._last - self._first)
+        steps = [step for step in self._steps if step.time > self._last - seconds]
+        rate = _rate(steps, seconds)
+        if not rate:
+            return None
+        self._change = _Change(label, self._last, rate, _cars(steps))
+        return rate
+
+    def add(self, step: StepStats, time: float) -> tuple[Effect, ...]:
+        """A step that ended at `time`; what is known by it."""
+        self._steps.append(_Step(time, step.output_tokens, step.running))
+        if self._first is None and step.output_tokens:
+            self._first = time
+        self._last = time
+        change = self._change
+        since = time if change is None else change.start
+        while self._steps[0].time <= since - self._seconds:
+            self._steps.popleft()
+        return self.finish() if time - since >= self._seconds else ()
+
+    def finish(self) -> tuple[Effect, ...]:
+        """What is known of the change under way, where it has lasted long enough; it ends."""
+        change = self._change
+        if change is None or self._last - change.start < _LEAST_SECONDS:
+            return ()
+        self._change = None
+        seconds = self._last - change.start
+        steps = [step for step in self._steps if step.time > change.start]
+        rate, cars = _rate(steps, seconds), _cars(steps)
+        effect = Effect(change.label, change.start, seconds, change.before, rate, change.cars, cars)
+        return (effect,)
+
+
+def _rate(steps: list[_Step], seconds: float) -> float:
+    return sum(step.tokens for step in steps) / seconds
+
+
+def _cars(steps: list[_Step]) -> float:
+    return sum(step.cars for step in steps) / len(steps) if steps else 0.0
