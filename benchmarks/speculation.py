@@ -17,6 +17,7 @@ from typing import Any
 
 from engine.config import EngineConfig, Knobs, Request
 from engine.core import Engine
+from engine.draft_counts import counted, together
 from pitwall_tui.feed.grid import line_up
 from pitwall_tui.feed.settings import RaceSettings
 from pitwall_tui.feed.text import Vocabulary
@@ -33,8 +34,8 @@ class Ride:
     """One race's figures, over its decode steps; `step_ms` are medians of what they took."""
 
     tokens_per_second: float
-    acceptance: float  # of all drafts
-    length: float  # tokens a round
+    acceptance: float | None  # of all drafts; None where there were none
+    length: float | None  # tokens a round
     draft_ms: float
     forward_ms: float
     rest_ms: float
@@ -75,9 +76,11 @@ HEAD = (
 
 
 def line(cars: int, row: dict[str, Any]) -> str:
+    accepted = "-" if row["acceptance"] is None else f"{row['acceptance']:.1%}"
+    length = "-" if row["length"] is None else f"{row['length']:.2f}"
     return (
         f"{cars:4} {row['draft']:12}{row['k']:>5}{row['tokens_per_second']:10.0f}"
-        f"{row['speed_up']:8.2f}x{100 * row['acceptance']:8.1f}%{row['length']:8.2f}"
+        f"{row['speed_up']:8.2f}x{accepted:>9}{length:>8}"
         f"{row['draft_ms']:9.2f}{row['forward_ms']:10.2f}{row['rest_ms']:8.2f}"
     )
 
@@ -145,13 +148,11 @@ def race(engine: Engine, requests: list[Request], knobs: Knobs) -> Ride:
     while engine.has_work:
         steps.append(engine.step())
     seconds = perf_counter() - start
-    verdicts = [verdict for step in steps for verdict in step.verdicts]
-    drafts = sum(len(verdict.drafts) for verdict in verdicts)
-    accepted = sum(verdict.accepted for verdict in verdicts)
+    counts = together(map(counted, steps))
     return Ride(
         tokens_per_second=sum(step.output_tokens for step in steps) / seconds,
-        acceptance=accepted / max(drafts, 1),
-        length=1 + accepted / max(len(verdicts), 1),
+        acceptance=counts.used,
+        length=counts.mean_length,
         draft_ms=median(step.ms.draft for step in steps),
         forward_ms=median(step.ms.forward for step in steps),
         rest_ms=median(step.ms.total - step.ms.draft - step.ms.forward for step in steps),

@@ -18,15 +18,14 @@ from pitwall_tui.cadence import Cadence
 from pitwall_tui.commands import COMMANDS, KNOB_KEY, KNOB_KEYS, changed_pace, turned
 from pitwall_tui.draw.moves import Moves
 from pitwall_tui.draw.status import Notice
-from pitwall_tui.draw.strategy import acceptance
-from pitwall_tui.feed.academy import Academy
+from pitwall_tui.feed.academy import Academy, NoAcademy
 from pitwall_tui.feed.base import Feed
-from pitwall_tui.race.academy import AcademyState
 from pitwall_tui.race.details import DETAILS
 from pitwall_tui.race.events import FeedEnded, FeedEvent, RecordingStopped, Refused
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.race.view import KnobView, RaceView
 from pitwall_tui.race.workshop import WorkshopState
+from pitwall_tui.school import School
 from pitwall_tui.screens.academy import AcademyScreen
 from pitwall_tui.screens.help import HelpScreen
 from pitwall_tui.screens.race import RaceScreen
@@ -89,7 +88,7 @@ class PitWallApp(App[None], inherit_bindings=False):
         super().__init__()
         self.feed = feed
         self.state = state
-        self.academy = academy
+        self.academy = academy or NoAcademy()
         self.clock = clock
         self.fps = fps
         self._cadence = Cadence()
@@ -98,7 +97,7 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._moves = Moves()
         self._workshop = WorkshopState()
         self._supposed: int | None = None
-        self._school = AcademyState()
+        self._school = School(self.academy)
         self.ended: FeedEnded | None = None
         self._held: RaceView | None = None
         self._stopped = False
@@ -140,9 +139,10 @@ class PitWallApp(App[None], inherit_bindings=False):
             self._say(news[0] + more, "warning")
         for found in self.feed.studies():
             self._workshop.apply(found)
-        for told in self.academy.pull() if self.academy else ():
-            self._school.apply(told)
+        self._school.pull()
         self._frame = self._make_frame()
+        if arrival := self._school.arrived(self._frame.live):
+            self._say(arrival)
         self._follow_race(self._frame.live)
         self._beat += 1
         self._show()
@@ -292,8 +292,7 @@ class PitWallApp(App[None], inherit_bindings=False):
         if not self._feed_closed:
             self._feed_closed = True
             self.feed.close()
-            if self.academy is not None:
-                self.academy.close()
+            self._school.close()
 
     # Commands
 
@@ -381,91 +380,47 @@ class PitWallApp(App[None], inherit_bindings=False):
             self.pop_screen()
 
     def action_results(self) -> None:
-        self._turn_page(ResultsScreen)
+        self._turn_page(ResultsScreen(self.latest))
 
     def action_workshop(self) -> None:
         if not self.feed.live:
             self._say("a recording holds no weights: the workshop is for a live race", "warning")
-        elif self._is_reading() or self._engine_is_up():
-            self._turn_page(WorkshopScreen)
-            self._study()
+        elif isinstance(self.screen, WorkshopScreen) or self._engine_is_up():
+            self._turn_page(WorkshopScreen(self.latest, self._workshop, self.feed.study))
 
     def action_strategy(self) -> None:
-        self._turn_page(StrategyScreen)
+        self._turn_page(StrategyScreen(self.latest, self._suppose))
 
-    def action_suppose(self, percent: int | None) -> None:
-        """Suppose that so many drafts are accepted; None: as many as are."""
-        self._supposed = None if percent is None else min(max(percent, 0), 100)
-        self._redraw()
-
-    def action_step_supposed(self, step: int) -> None:
-        """So many percent more, from what was supposed or measured."""
-        share = acceptance(self._frame.view.speculation, self._supposed)
-        self.action_suppose(round(100 * share / abs(step)) * abs(step) + step)
+    def _suppose(self, percent: int | None) -> None:
+        self._supposed = percent
 
     def action_academy(self) -> None:
-        if self.academy is None:
+        if not self.feed.live:
             self._say("a recording takes no junior: the academy is for a live race", "warning")
         else:
-            self._turn_page(AcademyScreen)
+            self._turn_page(AcademyScreen(self.latest, self._school))
 
-    def action_academy_start(self) -> None:
-        if self.academy is not None and not self._school.view().running:
-            self._school.begin()
-            self.academy.start()
-            self._redraw()
-
-    def action_academy_hold(self) -> None:
-        """Hold the course between two steps, or let it go on."""
-        view = self._school.view()
-        if self.academy is not None and view.running:
-            self._school.ask_pause(not view.asked)
-            self.academy.pause(not view.asked)
-            self._redraw()
-
-    def action_academy_cancel(self) -> None:
-        if self.academy is not None and self._school.view().running:
-            self.academy.cancel()
-
-    def action_academy_use(self) -> None:
-        """Let the newest junior draft in the running race."""
+    def action_race_junior(self) -> None:
+        """Let the newest junior draft in the running race, as soon as it can."""
         junior = self._school.view().junior
         if not junior:
             self._say("there is no new junior yet", "warning")
         elif self._engine_is_up():
             self.feed.set_draft(junior)
-            self._say("the new junior drafts from the engine's next step on")
+            self._say(self._school.sent(junior))
 
-    def _is_reading(self) -> bool:
-        return isinstance(self.screen, WorkshopScreen)
-
-    def _turn_page(self, page: type[WallScreen]) -> None:
-        """Open a page over the race, in the place of another, or close it."""
+    def _turn_page(self, page: WallScreen) -> None:
+        """Open a page over the race, in the place of another, or close it where it is open."""
         screen = self.screen
-        if isinstance(screen, page):
+        if type(screen) is type(page):
             self.pop_screen()
         elif isinstance(screen, RaceScreen):
-            self.push_screen(page(self.latest))
+            self.push_screen(page)
         elif isinstance(screen, WallScreen):
-            self.switch_screen(page(self.latest))
+            self.switch_screen(page)
 
-    def action_step_layer(self, step: int) -> None:
-        self._workshop.step_layer(step)
-        self._study()
-
-    def action_study_layer(self, name: str) -> None:
-        self._workshop.choose_layer(name)
-        self._study()
-
-    def action_study_scheme(self, step: int) -> None:
-        self._workshop.step_scheme(step)
-        self._study()
-
-    def _study(self) -> None:
-        """Ask for what is chosen, where somebody is there to read it."""
-        if self._is_reading():
-            self.feed.study(*self._workshop.question)
-            self._redraw()
+    def on_wall_screen_changed(self) -> None:
+        self._redraw()
 
     def action_interrupt(self) -> None:
         self.exit(return_code=_INTERRUPTED)

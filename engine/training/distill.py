@@ -16,7 +16,7 @@ from engine.training.data import Encoded, Rows, Source, Stream, chunk_reader
 from engine.training.evaluate import HeldOut, held_out_loss
 from engine.training.folder import load_model, read_tokenizer, replacing, save_model, write_json
 from engine.training.junior import DistillSettings, junior_shape
-from engine.training.junior_card import render_card
+from engine.training.junior_card import render_card, write_card
 from engine.training.model import Attend, Llama, choose_attention
 from engine.training.objective import distillation, weights_digest
 from engine.training.raced import CARS, raced
@@ -31,6 +31,7 @@ from engine.training.run import (
     round_weights,
     run_facts,
     source_of,
+    write_facts,
 )
 from engine.training.settings import Documents
 from engine.training.trainer import Progress, Reader, Say, fit
@@ -48,7 +49,10 @@ def first(documents: list[Encoded], body_tokens: int) -> list[Encoded]:
 def make_student(
     settings: DistillSettings, teacher: Llama, tokenizer: Tokenizer, attend: Attend
 ) -> Llama:
-    """A new student, or the folder's; raises EngineError where it has another vocabulary."""
+    """A new student, or the folder's; raises EngineError where it could not draft for its teacher.
+
+    That is with another vocabulary, or a shorter context.
+    """
     if settings.student is None:
         student = Llama(junior_shape(teacher.shape, settings.layers, settings.hidden), attend)
         student.initialize(settings.seed)
@@ -59,6 +63,11 @@ def make_student(
         raise EngineError(
             f"student {str(settings.student)!r} and teacher {str(settings.teacher)!r} have "
             "different vocabularies: the student must be made with the teacher's tokenizer"
+        )
+    if student.shape.context < teacher.shape.context:
+        raise EngineError(
+            f"student {str(settings.student)!r} has a context of {student.shape.context}, shorter "
+            f"than the teacher's of {teacher.shape.context}: give another"
         )
     return student
 
@@ -104,7 +113,7 @@ def distill(documents: Documents, settings: DistillSettings, say: Say) -> dict[s
     round_weights(student)
     drafted = None
     if settings.drafts:
-        drafted = drafts_pass(student, teacher, tokenizer, source, settings, say)
+        drafted = drafts_pass(student, teacher, digest, tokenizer, source, settings, say)
         round_weights(student)
 
     examined = examine(student, teacher, tokenizer, source, recipe.held_out_tokens)
@@ -114,22 +123,25 @@ def distill(documents: Documents, settings: DistillSettings, say: Say) -> dict[s
         f"{losses[1].nats_per_token:.4f}), top-1 agreement {acceptance.top1_agreement:.4f}, "
         f"1 - TV {acceptance.overlap:.4f}, accepted {acceptance.coupled:.4f}"
     )
-    with TemporaryDirectory() as scratch:
-        save_model(student, tokenizer, Path(scratch), None)
-        prompts = [prompt for prompt, _ in source.at_least(Stream.HELD_OUT, 1, HELD_OUT_EVERY)]
-        race = raced(settings.teacher, Path(scratch), prompts[:CARS]).facts
-    say(
-        f"in a race of {race['requests']}: {race['acceptance']:.4f} of drafts accepted, "
-        f"{race['mean_acceptance_length']:.2f} tokens a round of {race['draft_length']}"
-    )
     facts = {
         **junior_facts(settings, digest, examined),
-        "race": race,
+        "race": None,
         **run_facts(student, run, progress, attention),
         "drafts": None if drafted is None else {"tokens": drafted.tokens, "steps": drafted.step},
     }
+    # Before it is raced: whatever the race meets, what was learnt is kept.
     save_junior(student, tokenizer, settings.out, facts)
-    say(f"saved to {settings.out}; done in {time.perf_counter() - began:.0f} s")
+    say(f"saved to {settings.out}")
+    prompts = [prompt for prompt, _ in source.at_least(Stream.HELD_OUT, 1, HELD_OUT_EVERY)]
+    race = raced(settings.teacher, settings.out, prompts[:CARS])
+    say(
+        f"in a race of {race.requests}: {race.counts.accepted_tokens:,} of "
+        f"{race.counts.draft_tokens:,} drafts accepted in {race.counts.drafts:,} rounds of "
+        f"{race.draft_length}"
+    )
+    facts["race"] = race.facts
+    write_facts(settings.out, facts, write_card)
+    say(f"done in {time.perf_counter() - began:.0f} s")
     return facts
 
 
@@ -192,6 +204,7 @@ def save_junior(student: Llama, tokenizer: Tokenizer, out: Path, facts: dict[str
 def drafts_pass(
     student: Llama,
     teacher: Llama,
+    digest: str,
     tokenizer: Tokenizer,
     source: Source,
     settings: DistillSettings,
@@ -199,18 +212,19 @@ def drafts_pass(
 ) -> Progress:
     """The student writes, and learns what the teacher would have: once through, at low rates.
 
-    Only the divergence counts here: its own tokens are nothing to imitate.
+    Only the divergence counts here: its own tokens are nothing to imitate. `digest` is the
+    teacher's.
     """
     device = student.embed_tokens.weight.device
     writing = Writing(Stream.DRAFTS, settings.drafts, TEMPERATURE)
-    writer = weights_digest(student)
+    name = writing.name(weights_digest(student), settings.seed)
 
     def write() -> Rows:
         with TemporaryDirectory() as scratch:
             save_model(student, tokenizer, Path(scratch), None)
             return writing.rows(Path(scratch), source, device.type, say)
 
-    rows = kept(settings.checkpoint, writing.name(writer, settings.seed), write)
+    rows = kept(settings.checkpoint, name, write)
     run = settings.training(student.shape)
     recipe = replace(
         run.recipe,
@@ -227,5 +241,6 @@ def drafts_pass(
         minutes=None,
         checkpoint=None if settings.checkpoint is None else settings.checkpoint / "drafts",
     )
-    aim = distillation(teacher, device, writer, settings.temperature, alpha=1.0)
+    aim = distillation(teacher, device, digest, settings.temperature, alpha=1.0)
+    aim.identity["data"] = name
     return fit(student, source, run, say, objective=aim, reader=repeating(rows, settings.seed))

@@ -60,6 +60,11 @@ class DistillSettings:
             raise EngineError(f"layers {self.layers}: give at least 1")
         if self.hidden < HEAD_SIZE or self.hidden % HEAD_SIZE:
             raise EngineError(f"hidden {self.hidden}: give a multiple of {HEAD_SIZE}")
+        for role, folder in (("teacher", self.teacher), ("student", self.student)):
+            if folder is not None and self.out.resolve() == folder.resolve():
+                raise EngineError(
+                    f"out {str(self.out)!r} is the {role}'s own folder: give another one"
+                )
         self.training(self.recipe.shape)
 
     def training(self, shape: Shape) -> TrainSettings:

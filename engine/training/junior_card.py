@@ -90,6 +90,11 @@ no further. One run each: tenths of a percent are not to be trusted.
 """
 
 
+def _race(race: dict[str, Any] | None) -> str:
+    """Nothing of a race that was not run, or in which nobody drafted."""
+    return _RACE.format(**race) if race and race["drafts"] else ""
+
+
 def row_table(rows: Sequence[dict[str, Any]]) -> str:
     """Markdown of the sweep's rows."""
     lines = [
@@ -126,7 +131,7 @@ def render_card(facts: dict[str, Any], rows: Sequence[dict[str, Any]] = ()) -> s
             tokenizer="the teacher's",
         ),
         **facts["acceptance"],
-        race=_RACE.format(**facts["race"]) if facts["race"] else "",
+        race=_race(facts["race"]),
         temperature=facts["temperature"],
         alpha=facts["alpha"],
         data=_DATA[facts["data"]].format(facts["written_tokens"]),

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -87,13 +89,18 @@ def train(documents: Documents, settings: TrainSettings, say: Say) -> dict[str, 
         "held_out": {"documents": len(held_out), **loss_facts(measured)},
         "ngram": {**asdict(beside), "perplexity": beside.perplexity},
     }
-    try:
-        write_json(settings.out / FACTS, facts)
-        write_card(settings.out)
-    except OSError as error:
-        raise EngineError(f"cannot write the model card to {settings.out}: {error}") from error
+    write_facts(settings.out, facts, write_card)
     say(f"done in {time.perf_counter() - began:.0f} s")
     return facts
+
+
+def write_facts(folder: Path, facts: dict[str, Any], write_card: Callable[[Path], None]) -> None:
+    """A model folder's facts, and the card that is made of them; raises EngineError."""
+    try:
+        write_json(folder / FACTS, facts)
+        write_card(folder)
+    except OSError as error:
+        raise EngineError(f"cannot write the model card to {folder}: {error}") from error
 
 
 def prepare(settings: TrainSettings, device: torch.device) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from engine.client import EngineClient
 from engine.config import EngineError, Knobs, Request, Sampling
+from engine.draft_counts import counted, together
 from engine.messages import Ready, Refusal, Snapshot, Unusable
 from engine.stats import EngineSnapshot, ModelInfo, RequestStats, StepStats
 from pitwall_tui.cli.output import check_json_target, say, write_figures
@@ -23,7 +24,6 @@ from pitwall_tui.race.briefing import draw_race
 from pitwall_tui.race.circuits import circuit
 from pitwall_tui.race.errors import RaceError
 from pitwall_tui.race.simulator import simulate
-from pitwall_tui.race.speculation import counted, together
 
 POLL_SECONDS = 0.02
 # Where the cost of having no cache is measured, and over how many tokens.

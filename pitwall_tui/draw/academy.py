@@ -1,5 +1,7 @@
 """The academy's words, curves and table: how two students learn, and what temperature does."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import log
 from statistics import fmean
 
@@ -16,10 +18,14 @@ from pitwall_tui.draw.cells import (
     spread,
     wrap,
 )
-from pitwall_tui.draw.curves import DOTTED, LINE, Points, Scale, curve_rows
+from pitwall_tui.draw.keys import Key, draw_keys
+from pitwall_tui.draw.plot import SOLID, Dashes, Plot, Points
 from pitwall_tui.race.academy import AcademyView, SweepRow
 
 _AXIS = 6  # cells of the axis: a number and its tick
+# Told apart without colour, and as they are shown in a legend.
+LINE, DOTTED = ("━━", "chart.mark"), ("┅┅", "chart.area")
+_DOTS: Dashes = (1, 2)
 _COLUMNS = ("TOP-1", "1-TV", "MATCH", "NATS")
 _COLUMN = 6
 _EIGHTHS = ("", *"▏▎▍▌▋▊▉")
@@ -40,29 +46,21 @@ def draw_lectern(view: AcademyView, cells: int, height: int) -> Rows:
     if course:
         shape = f"{course.layers} x {course.hidden}, {course.parameters / 1e6:.2f} M"
         left += [Span(f" {course.teacher} ", "text bold"), Span(f"teaches {shape}", "dim")]
-    head = spread(left, _keys(view, cells - row_width(left)), cells, "title-back")
+    head = spread(left, draw_keys(_keys(view), cells - row_width(left)), cells, "title-back")
     return fit_box((head, _state(view, cells), _junior(view, cells)), cells, height)
 
 
-def _keys(view: AcademyView, cells: int) -> Row:
-    """The keys that do something now, with their words where there is room."""
-    words: list[tuple[str, str, str]] = []
+def _keys(view: AcademyView) -> list[Key]:
+    """Those that do something now."""
+    keys: list[Key] = []
     if view.running:
         held = "go on" if view.asked else "hold"
-        words += [("h", held, "app.academy_hold"), ("x", "cancel", "app.academy_cancel")]
+        keys += [("h", held, "screen.hold"), ("x", "cancel", "screen.cancel")]
     else:
-        words.append(("enter", "start", "app.academy_start"))
+        keys.append(("enter", "start", "screen.start"))
     if view.junior:
-        words.append(("u", "race it", "app.academy_use"))
-    words.append(("esc", "close", "app.academy"))
-    for told in (True, False):
-        row: list[Span] = []
-        for key, word, action in words:
-            row.append(Span(f" {key}", "knob.key bold", "", action))
-            row.append(Span(f" {word} " if told else "", "dim", "", action))
-        if row_width(row) < cells:
-            break
-    return (*row, Span(" "))
+        keys.append(("u", "race it", "app.race_junior"))
+    return [*keys, ("esc", "close", "screen.dismiss")]
 
 
 _WORDS = {
@@ -148,6 +146,24 @@ def _legend(view: AcademyView) -> tuple[Span, ...]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Values from `low` to `high` over a plot's height, by the distance of `measure`."""
+
+    low: float
+    high: float
+    measure: Callable[[float], float] = float
+
+    def height(self, value: float) -> float:
+        """0 at the foot, 1 at the top; what lies outside is moved to the edge."""
+        value = min(max(value, self.low), self.high)
+        low, high = self.measure(self.low), self.measure(self.high)
+        return (self.measure(value) - low) / (high - low)
+
+    def heights(self, points: Points) -> Points:
+        return [(x, self.height(y)) for x, y in points]
+
+
 def draw_losses(view: AcademyView, cells: int, height: int) -> Rows:
     """Cross-entropy of both students on the rows that they read, over tokens."""
     head = heading("LOSS", _legend(view), cells)
@@ -206,8 +222,11 @@ def _plot(
     inside, lines = cells - _AXIS - 2, height - 2
     if inside < 4 or lines < 2 or not view.course:
         return fit_box((head,), cells, height)
+    plot = Plot(inside, lines, 1.0, 1.0)
+    plot.through(scale.heights(line), LINE[1], SOLID)
+    plot.through(scale.heights(dotted), DOTTED[1], _DOTS)
     rows: list[Row] = []
-    for number, drawn in enumerate(curve_rows(line, dotted, scale, inside, lines)):
+    for number, drawn in enumerate(plot.rows()):
         label = {0: scale.high, lines - 1: scale.low}.get(number)
         text = "" if label is None else f"{label:g}"
         tick = "│" if label is None else "┤"

@@ -1,5 +1,6 @@
 """What drafting does, in a few lines; and one car's text by who wrote it."""
 
+from engine.draft_counts import DraftCounts
 from pitwall_tui.draw.cells import (
     Row,
     Rows,
@@ -14,7 +15,7 @@ from pitwall_tui.draw.cells import (
     wrap,
 )
 from pitwall_tui.draw.chart import columns
-from pitwall_tui.race.view import Author, DraftCounts, SpeculationView, WritingView
+from pitwall_tui.race.view import Author, Kind, SpeculationView, WritingView
 
 _ROLES: dict[Author, str] = {
     "chief": "text bold",
@@ -32,11 +33,23 @@ def times(ratio: float | None) -> str:
     return "-" if ratio is None else f"{ratio:.2f}x"
 
 
+def who(kind: Kind, cells: int = 12) -> str:
+    """Who drafts, and the rule where it is not the usual one; the name yields."""
+    rule = "" if kind.rule == "equal" else f" {kind.rule}"
+    return cut(kind.who, cells - len(rule)) + rule
+
+
 def setting(view: SpeculationView) -> str:
     """Who drafts, and how far."""
-    length = f"{view.length} auto" if view.auto else str(view.length)
-    rule = "" if view.rule == "equal" else f" {view.rule}"
-    return f"{view.proposer} k {length}{rule}"
+    length = f"{view.kind.length} auto" if view.auto else str(view.kind.length)
+    rule = "" if view.kind.rule == "equal" else f" {view.kind.rule}"
+    return f"{cut(view.kind.who, 12)} k {length}{rule}"
+
+
+def size(view: SpeculationView) -> str:
+    """Of the draft model's weights, once they are built."""
+    nbytes = view.draft.weights_bytes if view.draft else 0
+    return f"{nbytes / 2**20:.1f} MiB" if nbytes else ""
 
 
 def _bars(counts: DraftCounts, cells: int) -> Row:
@@ -88,8 +101,9 @@ def draw_speculation(view: SpeculationView | None, cells: int, height: int) -> R
     if view is None:
         return fit_box((heading("SPECULATION", (Span("off", "dim"),), cells),), cells, height)
     state = Span(setting(view) if view.on else "off", "title bold" if view.on else "dim")
+    held = Span(f"{size(view)}  " if view.on and size(view) else "", "dim")
     rows: list[Row] = [
-        heading("SPECULATION", (state,), cells),
+        heading("SPECULATION", (held, state), cells),
         _accepted(view, cells),
         _milliseconds(view, cells),
         _speedups(view, cells),

@@ -1,13 +1,15 @@
 """Where a layer's weights lie before and after quantization: histograms, errors, pairs."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import product
 from math import log1p
 
 from engine.studies import SIDE, Histogram, LayerStudy
-from pitwall_tui.draw.cells import DOTS, Row, Rows, Span, fit, fit_box, heading
+from pitwall_tui.draw.cells import Row, Rows, Span, fit, fit_box, heading
 from pitwall_tui.draw.chart import columns
+from pitwall_tui.draw.plot import Dots
 from pitwall_tui.race.workshop import WorkshopView
 
 _FEW = 1 / 500  # of all weights: a cell of pairs with fewer is drawn faint
@@ -122,29 +124,19 @@ def draw_pairs(view: WorkshopView, cells: int, height: int) -> Rows:
 
 def pair_rows(study: LayerStudy, cells: int, height: int, role: str) -> list[Row]:
     """The grid of pairs as dots, as many as fit."""
-    masks = [[0] * cells for _ in range(height)]
-    counts = [[0] * cells for _ in range(height)]
-    for column, row, count in study.pairs:
-        xs = _dots(column, 2 * cells)
-        ys = _dots(SIDE - 1 - row, 4 * height)
-        for y in ys:
-            for x in xs:
-                masks[y // 4][x // 2] |= DOTS[y % 4][x % 2]
-        counts[ys[0] // 4][xs[0] // 2] += count
+    dots = Dots(cells, height)
+    places = [
+        (_dots(column, 2 * cells), _dots(SIDE - 1 - row, 4 * height), count)
+        for column, row, count in study.pairs
+    ]
+    counts: Counter[tuple[int, int]] = Counter()
+    for xs, ys, count in places:
+        counts[ys[0] // 4, xs[0] // 2] += count
     few = _FEW * sum(study.before.counts)
-    rows = []
-    for line, held in zip(masks, counts, strict=True):
-        glyphs = [
-            (chr(0x2800 + mask) if mask else " ", role if count >= few else "dim")
-            for mask, count in zip(line, held, strict=True)
-        ]
-        rows.append(
-            tuple(
-                Span("".join(glyph for glyph, _ in run), found)
-                for found, run in groupby(glyphs, key=lambda pair: pair[1])
-            )
-        )
-    return rows
+    for xs, ys, _ in places:
+        for x, y in product(xs, ys):
+            dots.put(x, y, role if counts[y // 4, x // 2] >= few else "dim")
+    return dots.rows({})
 
 
 def _dots(place: int, dots: int) -> range:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 
 from pitwall_tui.draw.cells import Row, Rows, Span, fit, fit_box, heading, row_width, spread
 from pitwall_tui.draw.chart import ceiling
+from pitwall_tui.draw.keys import draw_keys
 from pitwall_tui.draw.plot import AXIS, SOLID, Dashes, Plot, framed
-from pitwall_tui.draw.speculation import percent, setting, times
+from pitwall_tui.draw.speculation import percent, setting, times, who
 from pitwall_tui.race.speculation import projected
 from pitwall_tui.race.view import MeasuredView, SpeculationView
 
@@ -19,6 +20,11 @@ _NEVER = "speculation has not been on in this race"
 _FALLBACK = 0.7  # acceptance that is drawn before any was measured, or supposed
 _COLUMNS = (("CARS", 5), ("K", 4), ("ROUNDS", 8), ("ACC", 5), ("TOK/S", 8), ("PLAIN", 8))
 _WHO = 12
+_KEYS = (
+    ("←→", "suppose", ""),
+    ("home", "as measured", "screen.suppose(None)"),
+    ("esc", "close", "screen.dismiss"),
+)
 
 
 def acceptance(view: SpeculationView | None, supposed: int | None) -> float:
@@ -36,7 +42,7 @@ def draw_suppose(
 ) -> Rows:
     """What is drafted with, the slider of acceptance, and what theory makes of it."""
     left = [Span(" STRATEGY ", "title bold"), *_given(view)]
-    head = spread(left, _keys(cells - row_width(left)), cells, "title-back")
+    head = spread(left, draw_keys(_KEYS, cells - row_width(left)), cells, "title-back")
     outcome = _outcome(view, supposed)
     if row_width((*outcome, *_assumed(view))) <= cells:
         outcome = (*outcome, *_assumed(view))
@@ -48,17 +54,6 @@ def _given(view: SpeculationView | None) -> Row:
     if view is None or view.cost is None:
         return (*who, Span(" c not measured, drawn as 0 ", "chart.mark"))
     return (*who, Span(f" c {view.cost:.3f} measured ", "dim"))
-
-
-def _keys(cells: int) -> Row:
-    """The keys that are the strategy's own, with their words where there is room."""
-    words = (("←→", "suppose"), ("home", "as measured"), ("esc", "close"))
-    row: list[Span] = []
-    for key, word in words:
-        row += [Span(f"  {key} ", "knob.key bold"), Span(word, "dim")]
-    if row_width(row) >= cells:
-        row = [Span(f" {key}", "knob.key bold") for key, _ in words]
-    return (*row, Span(" "))
 
 
 def _slider(view: SpeculationView | None, supposed: int | None, cells: int) -> Row:
@@ -73,7 +68,7 @@ def _slider(view: SpeculationView | None, supposed: int | None, cells: int) -> R
             "●" if place == at else "─",
             "knob.key bold" if place == at else "dim",
             "",
-            f"app.suppose({round(100 * place / (room - 1))})",
+            f"screen.suppose({round(100 * place / (room - 1))})",
         )
         for place in range(room)
     ]
@@ -86,7 +81,7 @@ def _outcome(view: SpeculationView | None, supposed: int | None) -> Row:
     best = max(range(LONGEST + 1), key=lambda k: (round(projected(share, k, cost), 4), -k))
     row = [Span(f" best k {best}: {times(projected(share, best, cost))}")]
     if view is not None:
-        length = view.now.kind[3] if view.now else view.length
+        length = view.kind.length
         row.append(Span(f"  k {length}: {times(projected(share, length, cost))}"))
     row.append(Span("  projection", "chart.mark"))
     if view is not None:
@@ -110,7 +105,7 @@ def _points(view: SpeculationView | None) -> list[tuple[MeasuredView, float]]:
     found = [
         (row, row.speedup)
         for row in view.measured
-        if row.speedup is not None and row.kind[:2] == (view.proposer, view.rule)
+        if row.speedup is not None and row.kind[:3] == view.kind[:3]
     ]
     return sorted(found, key=lambda pair: -pair[0].rounds)
 
@@ -142,7 +137,7 @@ def draw_by_length(
     for share, role, dashes, _ in curves:
         plot.curve(_over_length(share, cost), role, dashes)
     for row, speedup in points:
-        plot.mark(row.kind[3], speedup, f"●{row.kind[2]}", "text bold")
+        plot.mark(row.kind.length, speedup, f"●{row.kind.cars}", "text bold")
     legend: list[Span] = []
     for share, role, dashes, name in curves:
         sign = "━" if dashes == SOLID else "╍"
@@ -178,7 +173,9 @@ def draw_by_acceptance(
         plot.curve(_over_acceptance(k, cost), role, dashes)
         plot.mark(1.0, projected(1.0, k, cost), f"k{k}", role)
     for row, speedup in points:
-        plot.mark(row.acceptance or 0.0, speedup, f"●{row.kind[3]}/{row.kind[2]}", "text bold")
+        plot.mark(
+            row.acceptance or 0.0, speedup, f"●{row.kind.length}/{row.kind.cars}", "text bold"
+        )
     rows = framed(plot, top, ("0", "25", "50", "75", "100 %"), cells - 1)
     legend = [Span(f" k {k} {'┈╍━'[index]} ", role) for index, (k, role, _) in enumerate(LENGTHS)]
     legend += _point_legend(points, "k/n")
@@ -208,17 +205,15 @@ def draw_measured(view: SpeculationView | None, cells: int, height: int) -> Rows
 
 
 def _measured(row: MeasuredView, now: bool) -> Row:
-    proposer, rule, cars, length = row.kind
     plain = row.plain_tokens_per_second
     texts = (
-        str(cars),
-        str(length),
+        str(row.kind.cars),
+        str(row.kind.length),
         str(row.rounds),
         percent(row.acceptance),
         f"{row.tokens_per_second:.0f}",
         "-" if plain is None else f"{plain:.0f}",
     )
-    who = proposer if rule == "equal" else f"{proposer} {rule}"
     figures = [
         Span(fit(text, wide, "right")) for text, (_, wide) in zip(texts, _COLUMNS, strict=True)
     ]
@@ -228,4 +223,4 @@ def _measured(row: MeasuredView, now: bool) -> Row:
         else Span(f"  {times(row.speedup)}", "text bold")
     )
     mark = Span("▸ " if now else "  ", "knob.key bold")
-    return (mark, Span(fit(who, _WHO)), *figures, speedup)
+    return (mark, Span(fit(who(row.kind, _WHO), _WHO)), *figures, speedup)

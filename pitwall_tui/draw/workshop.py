@@ -18,6 +18,7 @@ from pitwall_tui.draw.cells import (
     row_width,
     spread,
 )
+from pitwall_tui.draw.keys import draw_keys
 from pitwall_tui.draw.spread import number
 from pitwall_tui.race.workshop import WorkshopView
 
@@ -26,6 +27,7 @@ _COLUMNS = (("SNR dB", 7), ("MSE", 9), ("MAX", 8))
 _RATIO = 6
 _SHAPE = 11
 _LABEL = 12  # of a model and its unit
+_KEYS = (("↑↓", "layer", ""), ("←→", "scheme", ""), ("esc", "close", "screen.dismiss"))
 
 
 def draw_bench(view: WorkshopView, cells: int, height: int) -> Rows:
@@ -35,26 +37,12 @@ def draw_bench(view: WorkshopView, cells: int, height: int) -> Rows:
         Span(" WORKSHOP ", "title bold"),
         Span(f" {view.layer} ", "text bold"),
         Span(f"{shape[0]}x{shape[1]}  " if shape else " ", "dim"),
-        Span("‹ ", "knob.key bold", "", "app.study_scheme(-1)"),
-        Span(view.scheme, "text bold", "", "app.study_scheme(1)"),
-        Span(" ›", "knob.key bold", "", "app.study_scheme(1)"),
+        Span("‹ ", "knob.key bold", "", "screen.step_scheme(-1)"),
+        Span(view.scheme, "text bold", "", "screen.step_scheme(1)"),
+        Span(" ›", "knob.key bold", "", "screen.step_scheme(1)"),
     ]
-    return fit_box(
-        (spread(left, _keys(cells - row_width(left)), cells, "title-back"), _state(view, cells)),
-        cells,
-        height,
-    )
-
-
-def _keys(cells: int) -> Row:
-    """The keys that are the workshop's own, with their words where there is room."""
-    words = (("↑↓", "layer"), ("←→", "scheme"), ("esc", "close"))
-    row: list[Span] = []
-    for key, word in words:
-        row += [Span(f"  {key} ", "knob.key bold"), Span(word, "dim")]
-    if row_width(row) >= cells:
-        row = [Span(f" {key}", "knob.key bold") for key, _ in words]
-    return (*row, Span(" "))
+    head = spread(left, draw_keys(_KEYS, cells - row_width(left)), cells, "title-back")
+    return fit_box((head, _state(view, cells)), cells, height)
 
 
 def _state(view: WorkshopView, cells: int) -> Row:
@@ -153,7 +141,7 @@ def _clickable(spans: Row, name: str, chosen: bool, cells: int) -> Row:
     mark = Span("▸ " if chosen else "  ", "knob.key bold")
     back = "title-back" if chosen else ""
     row = fit_row((mark, *spans), cells, back)
-    return tuple(span._replace(action=f"app.study_layer('{name}')") for span in row)
+    return tuple(span._replace(action=f"screen.choose_layer('{name}')") for span in row)
 
 
 def draw_footprints(view: WorkshopView, cells: int, height: int) -> Rows:

@@ -1,13 +1,12 @@
 """What drafting does for a race: how often drafts are accepted, what they cost, what they bring."""
 
 from collections import Counter, deque
-from collections.abc import Iterable
-from itertools import zip_longest
 from statistics import median
 from typing import NamedTuple
 
-from engine.stats import StepStats
-from pitwall_tui.race.view import DraftCounts, MeasuredView, SpeculationView
+from engine.draft_counts import DraftCounts, counted, together
+from engine.stats import DraftInfo, StepStats
+from pitwall_tui.race.view import Kind, MeasuredView, SpeculationView
 
 # Steps of a kind before their rate is told; fewer are luck.
 LEAST_STEPS = 8
@@ -18,7 +17,6 @@ _EVEN = 0.02
 
 # What makes steps comparable: weights, kv_dtype, kernels, kv_cache.
 Form = tuple[str, str, str, str]
-Kind = tuple[str, str, int, int]  # see MeasuredView
 
 
 def projected(acceptance: float, length: float, cost: float) -> float:
@@ -31,44 +29,6 @@ def projected(acceptance: float, length: float, cost: float) -> float:
     places = length + 1
     tokens = places if acceptance >= 1 else (1 - acceptance**places) / (1 - acceptance)
     return tokens / (length * cost + 1)
-
-
-def counted(step: StepStats) -> DraftCounts:
-    """What became of one step's drafts."""
-    lengths = {id: len(tokens) for id, tokens in step.tokens}
-    positions = max((len(verdict.drafts) for verdict in step.verdicts), default=0)
-    accepted_at = [0] * positions
-    judged = saved = 0
-    for verdict in step.verdicts:
-        for position in range(verdict.accepted):
-            accepted_at[position] += 1
-        made = lengths.get(verdict.id, 0)  # not one of the chief's own where the request ended
-        overruled = verdict.accepted < min(len(verdict.drafts), made)
-        judged += verdict.accepted + overruled
-        saved += max(made - 1, 0)
-    return DraftCounts(
-        drafts=len(step.verdicts),
-        draft_tokens=sum(len(verdict.drafts) for verdict in step.verdicts),
-        accepted_tokens=sum(verdict.accepted for verdict in step.verdicts),
-        accepted_at=tuple(accepted_at),
-        judged=judged,
-        saved=saved,
-    )
-
-
-def together(every: Iterable[DraftCounts]) -> DraftCounts:
-    """Several counts as one."""
-    found = tuple(every)
-    return DraftCounts(
-        drafts=sum(counts.drafts for counts in found),
-        draft_tokens=sum(counts.draft_tokens for counts in found),
-        accepted_tokens=sum(counts.accepted_tokens for counts in found),
-        accepted_at=tuple(
-            map(sum, zip_longest(*(counts.accepted_at for counts in found), fillvalue=0))
-        ),
-        judged=sum(counts.judged for counts in found),
-        saved=sum(counts.saved for counts in found),
-    )
 
 
 class DraftAccount:
@@ -147,6 +107,10 @@ class _Steps:
         return self.ms / len(self)
 
 
+def _name(draft: DraftInfo | None) -> str:
+    return draft.name if draft else ""
+
+
 class _Times(NamedTuple):
     """Milliseconds of a decode-only step: to draft, each pass of it, to verify."""
 
@@ -157,10 +121,13 @@ class _Times(NamedTuple):
 
 class Speculation:
     """Folds steps. Figures are of the last `seconds` in which there were drafts, and of all since
-    the knobs of speculation, weights, kv_dtype or kernels last changed."""
+    the draft model or the knobs of speculation, weights, kv_dtype or kernels last changed."""
 
-    def __init__(self, seconds: float = 3.0) -> None:
+    def __init__(self, draft: DraftInfo | None = None, seconds: float = 3.0) -> None:
         self._seconds = seconds
+        self._draft = draft
+        self._mixed = False
+        self._junior = ""  # the last that was to draft
         self._setting: tuple[object, ...] = ()
         self._anew = False
         self._since = DraftCounts()
@@ -172,14 +139,30 @@ class Speculation:
         self._kinds: deque[tuple[float, tuple[object, ...], Kind]] = deque()
         self._on = self._auto = False
 
+    def meet(self, draft: DraftInfo | None) -> None:
+        """The draft model at the end of the steps that come next.
+
+        Where another one has taken its place among them, nobody knows from which step on: then what
+        a junior drafts in them is counted for neither.
+        """
+        before, self._draft = self._draft, draft
+        self._mixed = before is not None and _name(draft) != _name(before)
+
     def add(self, step: StepStats, time: float) -> None:
         """A step that ended at `time`."""
         knobs = step.knobs
+        drafting = knobs.speculation == "junior"
+        if self._mixed and drafting:
+            return
+        draft = _name(self._draft) if drafting else ""
         form = (knobs.weights, knobs.kv_dtype, knobs.kernels, knobs.kv_cache)
-        setting = (form, knobs.speculation, knobs.draft_length, knobs.acceptance)
+        setting = (form, knobs.speculation, draft, knobs.draft_length, knobs.acceptance)
         # What was found stays on the wall until there is something of the new setting.
         self._anew |= setting != self._setting
         self._setting, self._form = setting, form
+        if drafting and draft != self._junior:
+            self._junior = draft
+            self._forget()
         self._on, self._auto = knobs.speculation != "off", knobs.draft_length == "auto"
         # The junior's own prefill is no more decoding than the chief's.
         decoding = bool(step.decode_rows) and not step.prefill_tokens and not step.caught_up
@@ -187,13 +170,19 @@ class Speculation:
             self._plain.setdefault((form, step.decode_rows), _Steps()).add(step)
         if not self._on:
             return
-        kind = (knobs.speculation, knobs.acceptance, step.decode_rows, step.draft_length)
+        kind = Kind(knobs.speculation, draft, knobs.acceptance, step.decode_rows, step.draft_length)
         if decoding or not self._kinds:
             self._note_kind(kind, time)
         if decoding and step.draft_length:
             self._drafted.setdefault((form, kind), _Steps()).add(step)
         if step.verdicts:
             self._add_round(step, time, decoding)
+
+    def _forget(self) -> None:
+        """Nothing that one junior did is shown under the name of another."""
+        self._since = DraftCounts()
+        self._recent.clear()
+        self._kinds.clear()
 
     def _note_kind(self, kind: Kind, time: float) -> None:
         self._kinds.append((time, self._setting, kind))
@@ -222,7 +211,7 @@ class Speculation:
         """None where speculation was never on."""
         if not self._kinds:
             return None
-        kind = proposer, rule, cars, length = self._kind
+        kind = self._kind
         recent = together(counts for _, counts, _ in self._recent)
         times = [found for _, _, found in self._recent if found is not None]
         typical = _Times(*map(median, zip(*times, strict=True))) if times else None
@@ -230,19 +219,18 @@ class Speculation:
         known = recent.acceptance is not None and cost is not None
         measured = self._measured()
         now = next((row for row in measured if row.kind == kind), None)
+        acceptance = recent.acceptance or 0.0
         return SpeculationView(
-            proposer=proposer,
-            rule=rule,
+            kind=kind,
+            draft=self._draft if kind.draft and kind.draft == _name(self._draft) else None,
             on=self._on,
             auto=self._auto,
-            length=length,
-            cars=cars,
             since=self._since,
             recent=recent,
             draft_ms=typical.draft if typical else None,
             verify_ms=typical.verify if typical else None,
             cost=cost,
-            projection=projected(recent.acceptance or 0.0, length, cost or 0.0) if known else None,
+            projection=projected(acceptance, kind.length, cost or 0.0) if known else None,
             now=now,
             measured=measured,
             word=self._word(kind, recent, now),
@@ -257,7 +245,7 @@ class Speculation:
         )
 
     def _row(self, kind: Kind, steps: _Steps) -> MeasuredView:
-        plain = self._plain.get((self._form, kind[2]))
+        plain = self._plain.get((self._form, kind.cars))
         plain = plain if plain is not None and plain.enough else None
         share = len(steps) * plain.step_ms if plain else None
         return MeasuredView(
@@ -274,14 +262,14 @@ class Speculation:
 
     def _word(self, kind: Kind, recent: DraftCounts, now: MeasuredView | None) -> str:
         """Whether it helps at this number of cars, and why."""
-        proposer, _, cars, length = kind
+        cars = kind.cars
         field = "1 car" if cars == 1 else f"{cars} cars"
         if not self._on:
             return "off: figures of when it was last on"
-        if not length:
+        if not kind.length:
             return "drafts nothing: for this many cars auto finds that it would not pay"
         if not recent.drafts:
-            return f"the {proposer} found nothing to draft yet"
+            return f"{kind.who} found nothing to draft yet"
         if now is None:
             return f"too few steps with drafts and {field} so far"
         speedup = now.speedup

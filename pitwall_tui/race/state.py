@@ -7,7 +7,15 @@ from itertools import islice
 from typing import Literal
 
 from engine.config import KNOBS, Knobs
-from engine.stats import EngineSnapshot, ModelInfo, PageCounts, PageMap, RequestStats, StepStats
+from engine.stats import (
+    DraftInfo,
+    EngineSnapshot,
+    ModelInfo,
+    PageCounts,
+    PageMap,
+    RequestStats,
+    StepStats,
+)
 from pitwall_tui.race.car import Bests, Car, LineDone
 from pitwall_tui.race.circuits import CIRCUITS
 from pitwall_tui.race.details import Instruments
@@ -86,7 +94,7 @@ class RaceState:
         # Of an engine that is lost: whether it had been paused, and its pace.
         self._held_still, self._held_pace = False, 0.0
         self._red_flags = 0
-        self._draft = ""
+        self._draft: DraftInfo | None = None
         self._offset = 0.0
         self._time = 0.0
         self._ghosts = Ghosts(runs)
@@ -167,7 +175,7 @@ class RaceState:
             chart=self._chart.view(),
             traffic=self._traffic.view(self._model.read_gbs if self._model else 0.0),
             quality=self._quality.view(),
-            draft=self._draft,
+            draft=self._draft.name if self._draft else "",
             speculation=self._speculation.view(),
             writing=self._writing(cars),
             radio=tuple(self._radio),
@@ -194,7 +202,7 @@ class RaceState:
         self._chart = Chart(self._time)
         self._traffic = Traffic()
         self._quality = Quality()
-        self._speculation = Speculation()
+        self._speculation = Speculation(self._draft)
         self._instruments = Instruments(race, self._time, self._model)
         self._effects = Effects(self._time)
         self._ghosts.begin(race, self._time)
@@ -223,7 +231,7 @@ class RaceState:
         self._lost = None
         self._snapshot = snapshot
         self._requests = {r.id: r for r in snapshot.requests if r.id in self._cars}
-        self._draft = snapshot.draft.name if snapshot.draft else ""
+        self._meet(snapshot.draft)
         self._ledger.weights_bytes = snapshot.weights_bytes
         self._ledger.add_requests(self._requests.values(), self._offset)
         text, overruled = self._texts(event.text), self._texts(event.overruled)
@@ -238,6 +246,13 @@ class RaceState:
             self._chart.advance(self._time)
             self._ledger.note_pace(snapshot.pace, self._time)
         self._announce_flag()
+
+    def _meet(self, draft: DraftInfo | None) -> None:
+        """The draft model as this snapshot has it."""
+        if self._draft is not None and draft is not None and draft.name != self._draft.name:
+            self._say("knob", f"draft model {draft.name}: its figures begin anew")
+        self._draft = draft
+        self._speculation.meet(draft)
 
     def _texts(self, texts: Iterable[tuple[str, tuple[str, ...]]]) -> dict[str, Iterator[str]]:
         """What is left to read of each car's."""

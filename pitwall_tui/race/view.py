@@ -1,7 +1,10 @@
 """What screens draw: one frozen picture of the race at one moment, in plain values."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
+
+from engine.draft_counts import DraftCounts
+from engine.stats import DraftInfo
 
 from pitwall_tui.race.details import NO_DETAILS, Details
 from pitwall_tui.race.ghost import GhostView
@@ -124,49 +127,35 @@ class QualityView:
     cost_percent: float
 
 
-@dataclass(frozen=True, slots=True)
-class DraftCounts:
-    """What became of drafts, as vLLM counts them: a round is one verdict on one car's drafts.
+class Kind(NamedTuple):
+    """What makes steps with drafts comparable: who drafts and by which rule they are accepted, the
+    cars in the step, and how many drafts each may have.
 
-    `accepted_at[i]` counts the rounds in which the draft at position i was accepted, as long as
-    the longest draft; `judged` the drafts that were accepted or overruled, not those after them;
-    `saved` the tokens that needed no step of their own.
+    `proposer` is the knob's value; `draft` names the draft model, "" where it is none that drafts.
     """
 
-    drafts: int = 0
-    draft_tokens: int = 0
-    accepted_tokens: int = 0
-    accepted_at: tuple[int, ...] = ()
-    judged: int = 0
-    saved: int = 0
+    proposer: str
+    draft: str
+    rule: str
+    cars: int
+    length: int
 
     @property
-    def per_position(self) -> tuple[float, ...]:
-        """Share of all rounds in which the draft at each position was accepted."""
-        return tuple(accepted / self.drafts for accepted in self.accepted_at)
-
-    @property
-    def mean_length(self) -> float | None:
-        """Accepted drafts a round, and the chief's own token; None of no round."""
-        return 1 + self.accepted_tokens / self.drafts if self.drafts else None
-
-    @property
-    def acceptance(self) -> float | None:
-        """Share of the drafts that were judged; None of none."""
-        return self.accepted_tokens / self.judged if self.judged else None
+    def who(self) -> str:
+        """The name of whoever drafts."""
+        return self.draft or self.proposer
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredView:
-    """Decode-only steps with drafts, as measured in this race.
+    """Decode-only steps with drafts of one kind, as measured in this race.
 
-    `kind` is who drafts, the rule of acceptance, the cars in the step, and how many drafts each
-    may have. `tokens` are those a car gets of a step, `verified` those that run in one;
+    `tokens` are those a car gets of a step, `verified` those that run in one;
     `plain_tokens_per_second` is of steps with as many cars and no drafts, and costs are in times
     of such a step, all None until some were made.
     """
 
-    kind: tuple[str, str, int, int]
+    kind: Kind
     rounds: int
     acceptance: float | None
     tokens: float
@@ -187,19 +176,17 @@ class MeasuredView:
 class SpeculationView:
     """Drafting: `since` its knobs last changed, and in the `recent` seconds.
 
-    `length` is how many drafts a car may have in a step, 0 where `auto` found that none pay, and
-    `cars` how many are in one: the usual ones of the last seconds. Times are of a typical recent
-    step; `cost` is what a pass of the draft model takes, of a verification. `now` is what was
-    measured with these cars and this length, None where too little was; `projection` the speed-up
-    by theory, from recent acceptance and cost. `word` says whether it pays.
+    `kind` is the usual one of the last seconds, its length 0 where `auto` found that no drafts pay;
+    `draft` the draft model, None where it is none that drafts. Times are of a typical recent step;
+    `cost` is what a pass of the draft model takes, of a verification. `now` is what was measured of
+    this kind, None where too little was; `projection` the speed-up by theory, from recent
+    acceptance and cost. `word` says whether it pays.
     """
 
-    proposer: str
-    rule: str
+    kind: Kind
+    draft: DraftInfo | None
     on: bool
     auto: bool
-    length: int
-    cars: int
     since: DraftCounts
     recent: DraftCounts
     draft_ms: float | None

@@ -6,7 +6,8 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
-from pitwall_tui.screens.wall import WallScreen
+from pitwall_tui.school import School
+from pitwall_tui.screens.wall import Latest, WallScreen
 from pitwall_tui.widgets.panels import (
     Agreement,
     KeyBar,
@@ -26,11 +27,15 @@ class AcademyScreen(WallScreen):
     holds = True
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape", "dismiss", "back to the wall"),
-        ("enter", "app.academy_start", "begin a course"),
-        ("h", "app.academy_hold", "hold it between two steps, or go on"),
-        ("x", "app.academy_cancel", "end it"),
-        ("u", "app.academy_use", "let the new junior draft in the race"),
+        ("enter", "start", "begin a course"),
+        ("h", "hold", "hold it between two steps, or go on"),
+        ("x", "cancel", "end it"),
+        ("u", "app.race_junior", "let the new junior draft in the race"),
     ]
+
+    def __init__(self, latest: Latest, school: School) -> None:
+        super().__init__(latest)
+        self._school = school
 
     def compose(self) -> ComposeResult:
         yield StatusLine()
@@ -45,3 +50,14 @@ class AcademyScreen(WallScreen):
         yield KnobBar()
         yield KeyBar()
         yield TooSmall()
+
+    def action_start(self) -> None:
+        self._school.start()
+        self.changed()
+
+    def action_hold(self) -> None:
+        self._school.hold()
+        self.changed()
+
+    def action_cancel(self) -> None:
+        self._school.cancel()

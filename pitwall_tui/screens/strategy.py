@@ -1,12 +1,14 @@
 """The strategy: what drafting brings, by theory and as measured in this race."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 
-from pitwall_tui.screens.wall import WallScreen
+from pitwall_tui.draw.strategy import acceptance
+from pitwall_tui.screens.wall import Latest, WallScreen
 from pitwall_tui.widgets.panels import (
     ByAcceptance,
     ByLength,
@@ -25,10 +27,14 @@ class StrategyScreen(WallScreen):
     holds = True
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape", "dismiss", "back to the wall"),
-        ("left,h", "app.step_supposed(-5)", "suppose less"),
-        ("right,l", "app.step_supposed(5)", "suppose more"),
-        ("home,backspace", "app.suppose(None)", "as measured"),
+        ("left,h", "step(-5)", "suppose less"),
+        ("right,l", "step(5)", "suppose more"),
+        ("home,backspace", "suppose(None)", "as measured"),
     ]
+
+    def __init__(self, latest: Latest, suppose: Callable[[int | None], None]) -> None:
+        super().__init__(latest)
+        self._suppose = suppose
 
     def compose(self) -> ComposeResult:
         yield StatusLine()
@@ -40,3 +46,14 @@ class StrategyScreen(WallScreen):
         yield KnobBar()
         yield KeyBar()
         yield TooSmall()
+
+    def action_suppose(self, percent: int | None) -> None:
+        """Suppose that so many drafts are accepted; None: as many as are."""
+        self._suppose(None if percent is None else min(max(percent, 0), 100))
+        self.changed()
+
+    def action_step(self, step: int) -> None:
+        """So many percent more, from what was supposed or measured."""
+        frame, _ = self._latest()
+        share = acceptance(frame.view.speculation, frame.supposed)
+        self.action_suppose(round(100 * share / abs(step)) * abs(step) + step)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 
+from textual.message import Message
 from textual.screen import Screen
 
 from pitwall_tui.draw.small import LEAST
@@ -30,6 +31,13 @@ class WallScreen(Screen[None]):
         super().__init__()
         self._latest = latest
         self._panels: list[Panel] = []
+
+    class Changed(Message):
+        """Something that is to be shown was changed from here."""
+
+    def changed(self) -> None:
+        """Have a new frame drawn at once."""
+        self.post_message(self.Changed())
 
     def on_mount(self) -> None:
         self._panels = list(self.query(Panel))

@@ -1,12 +1,14 @@
 """The workshop: a layer's weights in any scheme, while the race goes on."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, Horizontal, Vertical
 
-from pitwall_tui.screens.wall import WallScreen
+from pitwall_tui.race.workshop import WorkshopState
+from pitwall_tui.screens.wall import Latest, WallScreen
 from pitwall_tui.widgets.panels import (
     Bench,
     Footprints,
@@ -27,13 +29,21 @@ class WorkshopScreen(WallScreen):
     holds = True
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape", "dismiss", "back to the wall"),
-        ("up,k", "app.step_layer(-1)", "layer before"),
-        ("down,j", "app.step_layer(1)", "layer after"),
-        ("pageup", "app.step_layer(-8)", "eight layers before"),
-        ("pagedown", "app.step_layer(8)", "eight layers after"),
-        ("left,h", "app.study_scheme(-1)", "scheme before"),
-        ("right,l", "app.study_scheme(1)", "scheme after"),
+        ("up,k", "step_layer(-1)", "layer before"),
+        ("down,j", "step_layer(1)", "layer after"),
+        ("pageup", "step_layer(-8)", "eight layers before"),
+        ("pagedown", "step_layer(8)", "eight layers after"),
+        ("left,h", "step_scheme(-1)", "scheme before"),
+        ("right,l", "step_scheme(1)", "scheme after"),
     ]
+
+    def __init__(
+        self, latest: Latest, workshop: WorkshopState, study: Callable[[str, str], None]
+    ) -> None:
+        """`study` asks for the study of a layer and a scheme, by their names."""
+        super().__init__(latest)
+        self._workshop = workshop
+        self._study = study
 
     def compose(self) -> ComposeResult:
         yield StatusLine()
@@ -50,3 +60,23 @@ class WorkshopScreen(WallScreen):
         yield KnobBar()
         yield KeyBar()
         yield TooSmall()
+
+    def on_mount(self) -> None:
+        self._ask()
+
+    def action_step_layer(self, step: int) -> None:
+        self._workshop.step_layer(step)
+        self._ask()
+
+    def action_choose_layer(self, name: str) -> None:
+        self._workshop.choose_layer(name)
+        self._ask()
+
+    def action_step_scheme(self, step: int) -> None:
+        self._workshop.step_scheme(step)
+        self._ask()
+
+    def _ask(self) -> None:
+        """What is looked at, somebody has to read."""
+        self._study(*self._workshop.question)
+        self.changed()

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from engine.config import EngineError, Sampling
+from engine.config import EngineError, ModelError, Sampling
 from engine.sampling import SampleSpec, sample
 from engine.training import acceptance, distill, folder
 from engine.training.data import Stream
@@ -21,6 +21,7 @@ from engine.training.junior import RECIPE, DistillSettings, junior_shape
 from engine.training.junior_card import write_card
 from engine.training.model import Llama
 from engine.training.objective import distillation, distillation_loss
+from engine.training.raced import raced
 from engine.training.settings import Shape
 from engine.training.tokenizer import train_tokenizer
 from engine.training.trainer import fit
@@ -119,6 +120,9 @@ def test_a_run_learns_leaves_the_teacher_and_saves_everything(
         *("tokenizer_config.json", "training.json", "README.md"),
     }
     assert json.loads((tmp_path / "junior" / "training.json").read_text()) == facts
+    assert facts["race"]["drafts"] > 0
+    raced = f"{facts['race']['acceptance']:.1%} of its drafts"
+    assert raced in (tmp_path / "junior" / "README.md").read_text()
     assert load_model(tmp_path / "junior").shape == junior_shape(SHAPE, 1, 64)
     rows = tmp_path / "rows.json"
     rows.write_text(json.dumps({"rows": [facts, facts | {"alpha": 0.0}]}))
@@ -229,6 +233,44 @@ def test_a_full_disk_leaves_the_old_junior(
         assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
+def test_a_student_is_kept_whatever_its_race_meets(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unfit(*args: Any) -> None:
+        raise ModelError("draft model 'new' cannot be served")
+
+    monkeypatch.setattr(distill, "raced", unfit)
+    out = tmp_path / "new"
+    with pytest.raises(EngineError, match="cannot be served"):
+        distill.distill(documents, settings(teacher, out, tokens=512), silent)
+    assert load_model(out).shape == junior_shape(SHAPE, 1, 64)
+    assert json.loads((out / "training.json").read_text())["race"] is None
+    assert "In a race of" not in (out / "README.md").read_text()
+
+
+def test_a_race_without_drafts_is_no_figure(teacher: Path) -> None:
+    found = raced(teacher, teacher, ()).facts
+    assert found["drafts"] == 0
+    assert (found["acceptance"], found["mean_acceptance_length"]) == (None, None)
+
+
+def test_a_pass_on_drafts_is_taken_up_with_its_own_teacher_only(
+    teacher: Path, tmp_path: Path
+) -> None:
+    """Hard labels make the same student of any teacher: only the last pass can tell them apart."""
+    run = settings(
+        teacher, tmp_path / "one", alpha=0.0, drafts=200, tokens=512, checkpoint=tmp_path / "saved"
+    )
+    distill.distill(documents, run, silent)
+    other, model = tmp_path / "other", load_model(teacher)
+    with torch.no_grad():
+        model.embed_tokens.weight.mul_(0.5)
+    save_model(model, TOKENIZER, other, None)
+    (tmp_path / "saved" / "training.pt").unlink()
+    with pytest.raises(EngineError, match="another run"):
+        distill.distill(documents, replace(run, teacher=other), silent)
+
+
 def test_replacing_takes_away_shards_that_are_no_more(tmp_path: Path) -> None:
     model = Llama(replace(SHAPE, ffn=4096))
     with replacing(tmp_path) as part:
@@ -337,6 +379,35 @@ def test_other_vocabularies_are_refused(
         said = capsys.readouterr().err
         assert "different vocabularies" in said
         assert said.count("\n") == 1
+
+
+def test_a_student_that_could_not_follow_is_refused_before_it_learns(
+    teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    student = tmp_path / "short"
+    save_model(Llama(replace(SHAPE, context=SHAPE.context // 2)), TOKENIZER, student, None)
+    line = ["distill", "--teacher", str(teacher), "--student", str(student)]
+    assert cli.main([*line, "--device", "cpu", "--out", str(tmp_path / "new")]) == 2
+    said = capsys.readouterr().err
+    assert "has a context of 2048, shorter than the teacher's of 4096" in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_nobody_is_written_over_who_is_read(
+    role: str, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = {"teacher": teacher, "student": tmp_path / "student"}
+    shutil.copytree(teacher, folders["student"])
+    before = {path.name: path.read_bytes() for path in folders[role].iterdir()}
+    out = str(folders[role] / ".." / folders[role].name)
+    line = [f"--{name}={folder}" for name, folder in folders.items()]
+    assert cli.main(["distill", *line, "--device", "cpu", "--tokens", "512", "--out", out]) == 2
+    said = capsys.readouterr().err
+    assert f"is the {role}'s own folder" in said
+    assert said.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in folders[role].iterdir()} == before
 
 
 def test_a_teacher_that_cannot_teach_is_refused(teacher: Path, tmp_path: Path) -> None:

@@ -45,28 +45,48 @@ def course() -> Course:
     return found
 
 
-def test_a_junior_without_a_folder_ends_with_the_wall() -> None:
+def saved(folder: str) -> Path:
+    """What a course leaves."""
+    path = Path(folder)
+    path.mkdir(parents=True)
+    (path / "config.json").write_text("{}")
+    return path
+
+
+def test_juniors_without_a_folder_end_with_the_wall() -> None:
     school = LiveAcademy("models/chief")
     school.start()
-    first = course()
-    assert first.teacher == "models/chief"
-    out = Path(first.out)
-    assert out.parent.is_dir()
+    assert course().teacher == "models/chief"
+    out = saved(course().out)
     school.start()
-    assert course().out == first.out  # the next junior takes its place
+    assert Path(course().out).parent == out.parent
     school.close()
     assert not out.parent.exists()
     assert Client.asked[-1] == "close"
     school.close()
 
 
-def test_a_junior_with_a_folder_stays(tmp_path: Path) -> None:
-    school = LiveAcademy("models/chief", str(tmp_path / "mine"))
-    school.start()
-    assert course().out == str(tmp_path / "mine")
-    (tmp_path / "mine").mkdir()
-    school.close()
-    assert (tmp_path / "mine").is_dir()
+def test_each_course_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    for folder in (None, str(tmp_path)):
+        school = LiveAcademy("models/chief", folder)
+        school.start()
+        first = saved(course().out)
+        school.start()
+        second = Path(course().out)
+        assert second.parent == first.parent
+        assert (first.name, second.name) == ("academy-1", "academy-2")
+        school.start()  # the second was cancelled and has left nothing
+        assert Path(course().out) == second
+        school.close()
+
+
+def test_juniors_with_a_folder_stay_and_are_written_over_by_none(tmp_path: Path) -> None:
+    for number in (1, 2):
+        school = LiveAcademy("models/chief", str(tmp_path))
+        school.start()
+        assert saved(course().out) == tmp_path / f"academy-{number}"
+        school.close()
+        assert (tmp_path / f"academy-{number}").is_dir()
 
 
 def test_commands_are_passed_on() -> None:

@@ -8,13 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.config import Knobs
+from engine.draft_counts import DraftCounts, counted, together
 from engine.stats import StepStats, StepTimes, Verdict
 from pitwall_tui.race.events import CarStart, Progress, RaceStarted
 from pitwall_tui.race.ledger import Ledger
-from pitwall_tui.race.speculation import LEAST_STEPS, Speculation, counted, projected, together
+from pitwall_tui.race.speculation import LEAST_STEPS, Speculation, projected
 from pitwall_tui.race.state import RaceState
-from pitwall_tui.race.view import DraftCounts, SpeculationView
+from pitwall_tui.race.view import Kind, SpeculationView
 from pitwall_tui.report import print_summary, summary
+from tests.drafters import drafter
 from tests.scripted import Script
 
 ON = Knobs(speculation="junior", draft_length=4)
@@ -48,6 +50,7 @@ def step(
 
 def folded(*steps: StepStats, every: float = 0.01) -> Speculation:
     state = Speculation()
+    state.meet(drafter())
     for number, each in enumerate(steps):
         state.add(each, number * every)
     return state
@@ -100,6 +103,7 @@ def test_counts_by_hand() -> None:
     assert found.per_position == (0.75, 0.5, 0.25, 0.25)
     assert found.mean_length == 2.75
     assert found.acceptance == 0.7
+    assert found.used == 0.5
 
 
 def test_a_draft_that_ends_the_request_overrules_none() -> None:
@@ -138,6 +142,72 @@ def test_counts_begin_anew_with_the_first_round_after_a_change(knobs: Knobs) -> 
     assert kept is not None
     assert new is not None
     assert (kept.since.drafts, new.since.drafts, new.recent.drafts) == (3, 1, 1)
+
+
+def added(state: Speculation, draft: str, *steps: StepStats, at: float) -> SpeculationView:
+    """A snapshot's steps, at the end of which the model `draft` was the one that drafts."""
+    state.meet(drafter(draft))
+    for number, each in enumerate(steps):
+        state.add(each, at + number * 0.01)
+    found = state.view()
+    assert found is not None
+    return found
+
+
+def test_a_junior_that_takes_another_s_place_starts_its_own_figures() -> None:
+    old, new = step((4, 1)), step((4, 4))
+    state = Speculation()
+    added(state, "junior", *[plain()] * LEAST_STEPS, *[old] * LEAST_STEPS, at=0.0)
+    # Which of these are whose is not known.
+    torn = added(state, "academy-1", *[old] * 3, *[new] * 3, at=0.5)
+    assert (torn.kind.draft, torn.draft, torn.recent.drafts) == ("junior", None, LEAST_STEPS)
+    catching_up = added(state, "academy-1", step((0, 0), caught_up=64), at=1.0)
+    assert catching_up.kind.who == "academy-1"
+    assert (catching_up.since.drafts, catching_up.recent.drafts) == (0, 0)
+    assert (catching_up.draft_ms, catching_up.now) == (None, None)
+    found = added(state, "academy-1", *[new] * LEAST_STEPS, at=1.1)
+    assert found.draft == drafter("academy-1")
+    assert (found.since.drafts, found.since.acceptance) == (LEAST_STEPS, 1.0)
+    assert (found.recent.drafts, found.recent.acceptance) == (LEAST_STEPS, 1.0)
+    assert {row.kind.draft: (row.rounds, row.acceptance) for row in found.measured} == {
+        "junior": (LEAST_STEPS, 0.5),
+        "academy-1": (LEAST_STEPS, 1.0),
+    }
+    assert found.now is not None
+    assert found.now.kind.draft == "academy-1"
+
+
+def test_only_drafts_of_a_junior_are_in_doubt_when_another_comes() -> None:
+    state, ngram = Speculation(drafter()), Knobs(speculation="ngram")
+    found = added(state, "academy-1", *[plain()] * LEAST_STEPS, step((4, 2), knobs=ngram), at=0.0)
+    assert (found.kind.who, found.kind.draft, found.draft) == ("ngram", "", None)
+    assert found.since.drafts == 1
+    found = added(state, "academy-1", *[step((4, 2))] * LEAST_STEPS, at=0.5)
+    assert [row.speedup is not None for row in found.measured] == [True]
+
+
+def test_the_first_junior_of_all_takes_nobody_s_place() -> None:
+    state = Speculation()
+    state.meet(None)
+    assert added(state, "academy-1", step((4, 2)), at=0.0).since.drafts == 1
+
+
+def test_a_race_says_when_another_junior_drafts() -> None:
+    state = RaceState()
+    for number, event in enumerate(Script(laps=3, cars=3).events((ON,))):
+        if isinstance(event, Progress):
+            draft = drafter("junior" if number < 12 else "academy-1")
+            event = replace(event, snapshot=replace(event.snapshot, draft=draft))
+        state.apply(event)
+        if number == 11:
+            before = state.view(0.0)
+    after = state.view(0.0)
+    assert (before.draft, after.draft) == ("junior", "academy-1")
+    assert before.speculation is not None
+    assert after.speculation is not None
+    assert (before.speculation.kind.who, after.speculation.kind.who) == ("junior", "academy-1")
+    told = [line.text for line in after.radio if line.kind == "knob"]
+    assert told == ["draft model academy-1: its figures begin anew"]
 
 
 def test_other_knobs_leave_the_counts_alone() -> None:
@@ -184,7 +254,7 @@ def test_speed_up_is_measured_against_steps_with_as_many_cars() -> None:
     )
     now = found.now
     assert now is not None
-    assert now.kind == ("junior", "equal", 1, 4)
+    assert now.kind == Kind("junior", "junior", "equal", cars=1, length=4)
     assert now.tokens_per_second == pytest.approx(3 / 12e-3)
     assert now.plain_tokens_per_second == pytest.approx(1 / 8e-3)
     assert now.speedup == pytest.approx(2.0)
@@ -219,15 +289,15 @@ def test_a_look_at_another_length_is_not_what_is_shown() -> None:
     usual, look = step((4, 2), knobs=auto), step((3, 2), knobs=auto, draft_length=3)
     found = view(*[plain()] * LEAST_STEPS, *[usual] * 20, look)
     assert found.now is not None
-    assert (found.length, found.now.kind[3]) == (4, 4)
+    assert (found.kind.length, found.now.kind.length) == (4, 4)
     longer = view(*[usual] * 20, step((8, 2), knobs=replace(ON, draft_length=8), draft_length=8))
-    assert (longer.length, longer.now) == (8, None)
+    assert (longer.kind.length, longer.now) == (8, None)
 
 
 def test_a_switch_in_the_middle_of_prefill_is_no_fault() -> None:
     other = Knobs(speculation="ngram")
     found = view(step((4, 2)), step((0, 0), knobs=other, prefill_tokens=64))
-    assert (found.proposer, found.on) == ("junior", True)
+    assert (found.kind.proposer, found.on) == ("junior", True)
     assert view(step((4, 2), prefill_tokens=64), step((4, 2))).since.drafts == 2
 
 
@@ -239,7 +309,7 @@ def test_prefill_and_other_forms_are_compared_with_nothing() -> None:
         *[step((4, 2))] * LEAST_STEPS,
         *[step((4, 2), knobs=int8)] * LEAST_STEPS,
     )
-    assert [row.kind for row in found.measured] == [("junior", "equal", 1, 4)]
+    assert [row.kind for row in found.measured] == [Kind("junior", "junior", "equal", 1, 4)]
     assert found.now is not None
     assert found.now.speedup is None
 

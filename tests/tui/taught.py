@@ -27,7 +27,7 @@ COURSE = Enrolled(
     sweep_tokens=192 * ROW,
     held_out_tokens=1587,
 )
-JUNIOR = "/tmp/pitwall-academy-1/junior"
+JUNIOR = "/tmp/pitwall-academy-x/academy-1"
 SWEPT = (
     Marks(1.424, 0.538, 0.611, 0.602),
     Marks(1.559, 0.549, 0.638, 0.624),

@@ -27,8 +27,7 @@ from pitwall_tui.draw.academy import (
     draw_marks,
     draw_sweep,
 )
-from pitwall_tui.draw.cells import plain, row_width
-from pitwall_tui.draw.curves import Scale, curve_rows
+from pitwall_tui.draw.cells import plain
 from pitwall_tui.race.academy import AcademyState, AcademyView
 from pitwall_tui.screens.academy import AcademyScreen
 from pitwall_tui.screens.race import RaceScreen
@@ -44,7 +43,16 @@ from pitwall_tui.widgets.panels import (
 from tests.tui import views
 from tests.tui.conftest import Build
 from tests.tui.taught import COURSE, JUNIOR, STEPS, FakeAcademy, lessons, sweep
-from tests.tui.test_app import feed_of, running, state_of, step, text_of
+from tests.tui.wall import (
+    SIZES,
+    all_in_sight,
+    feed_of,
+    fill,
+    running,
+    state_of,
+    step,
+    text_of,
+)
 
 Compare = Callable[..., bool]
 HALF, WHOLE = lessons(110), [*lessons(STEPS), *sweep(2, 0.4)]
@@ -146,6 +154,35 @@ async def test_the_junior_is_put_into_the_race_once_there_is_one(build: Build) -
         assert f"ready: {JUNIOR}" in text_of(app, Lectern)
         await pilot.press("u")
         assert feed_of(app).sent("draft") == [JUNIOR]
+
+
+async def test_a_junior_drafts_only_when_the_engine_says_so(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, said = build("drafting"), []
+    monkeypatch.setattr(app, "notify", lambda text, **_: said.append(text))
+    async with running(app) as pilot:
+        await told(app, pilot, WHOLE)
+        await pilot.press("u")
+        await step(app, pilot)
+        assert said == ["academy-1 is being prepared beside the race"]
+        state_of(app).at = views.drafting(draft="academy-1")
+        await step(app, pilot)
+        await step(app, pilot)
+        assert said[1:] == ["academy-1 drafts now"]
+
+
+async def test_a_junior_that_nobody_asks_for_drafts_is_ready(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, said = build(), []
+    monkeypatch.setattr(app, "notify", lambda text, **_: said.append(text))
+    async with running(app) as pilot:
+        await told(app, pilot, WHOLE)
+        await pilot.press("u")
+        state_of(app).at = views.racing(draft="academy-1")
+        await step(app, pilot)
+        assert said[1:] == ["academy-1 is ready: turn speculation to junior"]
 
 
 async def test_a_click_does_what_the_key_does(build: Build) -> None:
@@ -252,7 +289,7 @@ async def test_too_small_a_terminal_says_so(build: Build) -> None:
         assert app.screen.query_one(TooSmall).display
 
 
-@pytest.mark.parametrize("size", [(80, 24), (100, 30), (120, 40), (160, 45), (80, 60), (200, 24)])
+@pytest.mark.parametrize("size", SIZES)
 async def test_every_panel_has_room_at_every_size(size: tuple[int, int], build: Build) -> None:
     app = build()
     async with running(app, size) as pilot:
@@ -261,8 +298,7 @@ async def test_every_panel_has_room_at_every_size(size: tuple[int, int], build: 
             assert app.screen.query_one(panel).size.height >= 7
         assert "T=16" in text_of(app, Sweep)
         assert "hard" in text_of(app, MarkSheet)
-        for widget in app.screen.walk_children():
-            assert app.screen.region.contains_region(widget.region), widget
+        assert all_in_sight(app)
 
 
 # The state
@@ -300,9 +336,7 @@ def test_an_end_ends_the_pause_too() -> None:
     st.integers(0, 50),
 )  # fmt: skip
 def test_a_drawing_fills_its_box(name: str, at: str, cells: int, height: int) -> None:
-    rows = DRAWINGS[name](VIEWS[at], cells, height)
-    assert len(rows) == height
-    assert {row_width(row) for row in rows} <= {cells}
+    assert fill(DRAWINGS[name](VIEWS[at], cells, height), cells, height)
 
 
 NATS = st.floats(0, 1e6)
@@ -316,17 +350,6 @@ def test_any_losses_are_drawn(nats: list[tuple[float, float]], height: int) -> N
     ]
     view = replace(VIEWS["half"], lessons=tuple(told))
     assert len(draw_losses(view, 60, height)) == height
-
-
-def test_curves_are_told_apart_without_colour() -> None:
-    line, dotted = [(0.0, 1.0), (0.999, 1.0)], [(0.0, 0.0), (0.999, 0.0)]
-    text = plain(curve_rows(line, dotted, Scale(0.0, 1.0), 9, 2))
-    assert text == "⠉" * 9 + "\n" + "⡀⢀ " * 3
-
-
-def test_a_steep_line_has_no_gap() -> None:
-    text = plain(curve_rows([(0.0, 0.0), (0.6, 1.0)], [], Scale(0.0, 1.0), 1, 3))
-    assert text == "⢸\n⢸\n⣸"
 
 
 def test_the_legend_names_both_by_their_lines() -> None:

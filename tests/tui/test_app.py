@@ -1,8 +1,6 @@
 """The app from outside: keys, mouse, palette, sizes, and how it begins and ends."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,35 +29,7 @@ from pitwall_tui.widgets.panels import (
 from tests.tui import views
 from tests.tui.conftest import Build
 from tests.tui.fakes import FakeFeed, StillState, kinds
-
-
-def text_of(app: PitWallApp, panel: type) -> str:
-    widget = app.screen.query(panel).first()
-    return "\n".join(widget.render_line(y).text for y in range(widget.size.height))
-
-
-def feed_of(app: PitWallApp) -> FakeFeed:
-    assert isinstance(app.feed, FakeFeed)
-    return app.feed
-
-
-def state_of(app: PitWallApp) -> StillState:
-    assert isinstance(app.state, StillState)
-    return app.state
-
-
-@asynccontextmanager
-async def running(app: PitWallApp, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Pilot[None]]:
-    """The app once its first frame is up and its feed has been started."""
-    async with app.run_test(size=size) as pilot:
-        await pilot.pause()
-        yield pilot
-
-
-async def step(app: PitWallApp, pilot: Pilot[None]) -> None:
-    app.tick()
-    await pilot.pause()
-
+from tests.tui.wall import feed_of, running, state_of, step, text_of
 
 # Knobs
 

@@ -26,7 +26,8 @@ import pytest
                 "spread",
                 "speculation",
                 "strategy",
-                "curves",
+                "plot",
+                "keys",
                 "academy",
             )
         ],

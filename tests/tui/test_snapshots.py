@@ -128,8 +128,9 @@ def _read(
         app.theme = theme
         app.feed.found += stored()
         app.tick()
-        app.action_study_layer(LAYER)
-        await pilot.press("w", *keys)
+        await pilot.press("w")
+        await app.run_action(f"screen.choose_layer('{LAYER}')")
+        await pilot.press(*keys)
         app.feed.found += stored()
         app.tick()
         await pilot.pause()

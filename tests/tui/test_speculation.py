@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.draft_counts import DraftCounts
 from pitwall_tui.draw.cells import Rows, plain, row_width
 from pitwall_tui.draw.plot import Plot
 from pitwall_tui.draw.radio import draw_radio
@@ -17,13 +18,14 @@ from pitwall_tui.draw.strategy import (
     draw_suppose,
 )
 from pitwall_tui.race.speculation import projected
-from pitwall_tui.race.view import DraftCounts, SpeculationView
+from pitwall_tui.race.view import SpeculationView
 from pitwall_tui.screens.race import RaceScreen
 from pitwall_tui.screens.strategy import StrategyScreen
 from pitwall_tui.widgets.panels import Radio, Speculation
+from tests.drafters import drafter
 from tests.tui import views
 from tests.tui.conftest import Build
-from tests.tui.test_app import running, state_of, step, text_of
+from tests.tui.wall import fill, running, state_of, step, text_of
 
 VIEW = views.SPECULATION
 NEW = replace(
@@ -31,7 +33,9 @@ NEW = replace(
     projection=None, now=None, measured=(), word="nothing yet",
 )  # fmt: skip
 LONG = replace(
-    VIEW, length=16, recent=DraftCounts(9, 144, 72, tuple(range(9, -7, -1))[:16], 90, 72)
+    VIEW,
+    kind=VIEW.kind._replace(length=16),
+    recent=DraftCounts(9, 144, 72, tuple(range(9, -7, -1))[:16], 90, 72),
 )
 
 
@@ -41,7 +45,7 @@ def text(rows: Rows) -> list[str]:
 
 def test_the_panel_at_its_narrowest() -> None:
     assert text(draw_speculation(VIEW, 33, 7)) == [
-        " SPECULATION          junior k 4",
+        " SPECULATION 1.8 MiB  junior k 4",
         " ▆78 ▅60 ▄49 ▃42% 3.30 tok/round",
         " 1.7+8.3 ms a step  saved 4 214",
         " 1.43x measured 2.31x projection",
@@ -58,6 +62,30 @@ def test_the_panel_with_room() -> None:
     ]
 
 
+def test_the_panel_says_who_drafts_and_how_large_it_is() -> None:
+    kind = VIEW.kind._replace(draft="academy-1")
+    view = replace(VIEW, kind=kind, draft=drafter("academy-1"))
+    assert text(draw_speculation(view, 51, 6))[0].endswith("1.8 MiB  academy-1 k 4")
+    assert text(draw_speculation(view, 33, 6))[0].endswith("academy-1 k 4")
+    unbuilt = replace(view, draft=replace(drafter("academy-1"), weights_bytes=0))
+    assert "MiB" not in text(draw_speculation(unbuilt, 51, 6))[0]
+    ngram = replace(view, kind=views.kind(1, 4, "ngram"), draft=None)
+    assert text(draw_speculation(ngram, 51, 6))[0].split() == ["SPECULATION", "ngram", "k", "4"]
+
+
+def test_the_table_names_each_junior_and_points_are_of_one() -> None:
+    kind = VIEW.kind._replace(draft="academy-1")
+    rows = (*VIEW.measured, views.measured(kind, rounds=99), views.measured(
+        kind._replace(draft="a-junior-of-a-long-name", rule="ratio"), rounds=98
+    ))  # fmt: skip
+    view = replace(VIEW, kind=kind, measured=rows, now=rows[-2])
+    lines = text(draw_measured(view, 80, 12))
+    assert [line.split()[0] for line in lines if "▸" in line] == ["▸"]
+    assert next(line for line in lines if "▸" in line).split()[1] == "academy-1"
+    assert "  a-jun… ratio" in "\n".join(lines)
+    assert plain(draw_by_length(view, None, 80, 30)).count("●1 ") == 1
+
+
 def test_long_drafts_are_bars_with_their_ends_named() -> None:
     line = text(draw_speculation(LONG, 33, 7))[1]
     assert line.startswith(" █▇▆")
@@ -72,7 +100,8 @@ def test_what_is_not_measured_is_not_shown_as_figures() -> None:
     lines = text(draw_speculation(NEW, 51, 6))
     assert lines[1:4] == [" no drafts yet", " not timed yet", " - measured - projection by formula"]
     assert "off" in text(draw_speculation(replace(VIEW, on=False), 51, 6))[0]
-    assert "auto ratio" in text(draw_speculation(replace(VIEW, auto=True, rule="ratio"), 51, 6))[0]
+    ratio = replace(VIEW, auto=True, kind=VIEW.kind._replace(rule="ratio"))
+    assert "auto ratio" in text(draw_speculation(ratio, 51, 6))[0]
 
 
 def test_who_wrote_what_is_told_without_colour() -> None:
@@ -112,6 +141,27 @@ def test_a_curve_runs_through_its_values_and_a_mark_lies_over_it() -> None:
     assert plain(plot.rows())[2:5] == "●20"
 
 
+def test_lines_and_dots_are_told_apart_without_colour() -> None:
+    plot = Plot(9, 2, 1.0, 1.0)
+    plot.through([(0.0, 1.0), (0.999, 1.0)], "text")
+    plot.through([(0.0, 0.0), (0.999, 0.0)], "text", (1, 2))
+    assert plain(plot.rows()) == "⠉" * 9 + "\n" + "⡀⢀ " * 3
+
+
+def test_a_steep_line_has_no_gap_and_dots_stay_dots() -> None:
+    line, dots = Plot(1, 3, 1.0, 1.0), Plot(1, 3, 1.0, 1.0)
+    line.through([(0.0, 0.0), (0.6, 1.0)], "text")
+    assert plain(line.rows()) == "⢸\n⢸\n⡸"
+    dots.through([(0.0, 0.0), (0.6, 1.0)], "text", (1, 1))
+    assert plain(dots.rows()) == " \n \n⡀"
+
+
+def test_points_of_one_column_are_drawn_as_their_mean() -> None:
+    plot = Plot(1, 1, 1.0, 1.0)
+    plot.through([(0.0, 0.0), (0.1, 0.0), (0.2, 1.0)], "text")
+    assert plain(plot.rows()) == "⠄"
+
+
 @given(value=st.floats(-10, 10), cells=st.integers(2, 40), lines=st.integers(1, 20))
 def test_values_outside_lie_on_the_edge(value: float, cells: int, lines: int) -> None:
     plot = Plot(cells, lines, 1.0, 1.0)
@@ -140,8 +190,7 @@ def test_a_drawing_fills_its_box_exactly(
         draw_measured(view, cells, height),
         draw_speculation(view, cells, height),
     ):
-        assert len(rows) == height
-        assert {row_width(row) for row in rows} == {cells}
+        assert fill(rows, cells, height)
 
 
 def test_what_was_not_measured_is_called_a_projection() -> None:

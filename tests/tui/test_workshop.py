@@ -21,7 +21,7 @@ from engine.studies import (
     StudyFailed,
 )
 from pitwall_tui.app import PitWallApp
-from pitwall_tui.draw.cells import plain, row_width
+from pitwall_tui.draw.cells import plain
 from pitwall_tui.draw.spread import (
     draw_off,
     draw_pairs,
@@ -41,7 +41,16 @@ from tests.tui import views
 from tests.tui.conftest import Build
 from tests.tui.fakes import FakeFeed, kinds
 from tests.tui.studied import GROUP, LAYER, TENSOR, stored
-from tests.tui.test_app import feed_of, running, state_of, step, text_of
+from tests.tui.wall import (
+    SIZES,
+    all_in_sight,
+    feed_of,
+    fill,
+    running,
+    state_of,
+    step,
+    text_of,
+)
 
 NEWS = stored()
 INVENTORY = next(news for news in NEWS if isinstance(news, Inventory))
@@ -153,7 +162,7 @@ async def test_answers_fill_the_screen_as_they_come(build: Build) -> None:
     app = build()
     async with running(app, (160, 45)) as pilot:
         feed = await opened(app, pilot)
-        app.action_study_layer(LAYER)
+        await app.run_action(f"screen.choose_layer('{LAYER}')")
         await pilot.press(*["right"] * 6)
         rows = [news for news in NEWS if isinstance(news, LayerRow) and news.scheme == TENSOR]
         feed.found += [STUDY, *rows[:2]]
@@ -272,7 +281,7 @@ async def test_too_small_a_terminal_says_so(build: Build) -> None:
         assert not app.screen.query_one("#bench").display
 
 
-@pytest.mark.parametrize("size", [(80, 24), (100, 30), (120, 40), (160, 45), (80, 60), (200, 24)])
+@pytest.mark.parametrize("size", SIZES)
 async def test_every_panel_has_room_at_every_size(size: tuple[int, int], build: Build) -> None:
     app = build()
     async with running(app, size) as pilot:
@@ -280,8 +289,7 @@ async def test_every_panel_has_room_at_every_size(size: tuple[int, int], build: 
         for name in ("LayerTable", "Weights", "Off", "Pairs"):
             assert app.screen.query_one(name).size.height >= 5
         assert "70B GiB" in text_of(app, Footprints)
-        for widget in app.screen.walk_children():
-            assert app.screen.region.contains_region(widget.region), widget
+        assert all_in_sight(app)
 
 
 # The state
@@ -324,9 +332,7 @@ def test_before_the_inventory_nothing_can_be_chosen() -> None:
     st.integers(0, 50),
 )  # fmt: skip
 def test_a_drawing_fills_its_box(name: str, at: str, cells: int, height: int) -> None:
-    rows = DRAWINGS[name](VIEWS[at], cells, height)
-    assert len(rows) == height
-    assert {row_width(row) for row in rows} <= {cells}
+    assert fill(DRAWINGS[name](VIEWS[at], cells, height), cells, height)
 
 
 @pytest.mark.parametrize("reach", [0.0, 1e-40, 1.0, 3e38])

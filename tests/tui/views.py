@@ -3,11 +3,12 @@
 from dataclasses import replace
 from math import cos, pi, sin
 
+from engine.draft_counts import DraftCounts
 from engine.stats import PAGE_CACHED, PAGE_FREE, PAGE_RESERVED, PAGE_SHARED, PAGE_USED
 from pitwall_tui.race.view import (
     CarView,
     ChartView,
-    DraftCounts,
+    Kind,
     KnobView,
     LightView,
     MeasuredView,
@@ -23,6 +24,7 @@ from pitwall_tui.race.view import (
     TrafficView,
     WritingView,
 )
+from tests.drafters import drafter
 
 TEAMS = (
     ("NOVA", "#e5383b"),
@@ -243,14 +245,18 @@ def results() -> tuple[ResultRow, ...]:
     )
 
 
-def measured(kind: tuple[str, str, int, int], **changes: object) -> MeasuredView:
+def kind(cars: int, length: int, proposer: str = "junior", rule: str = "equal") -> Kind:
+    return Kind(proposer, "junior" if proposer == "junior" else "", rule, cars, length)
+
+
+def measured(kind: Kind, **changes: object) -> MeasuredView:
     """Steps that make a little more than those without drafts."""
     row = MeasuredView(
         kind=kind,
         rounds=1840,
         acceptance=0.712,
         tokens=2.64,
-        verified=kind[2] * (1 + kind[3]),
+        verified=kind.cars * (1 + kind.length),
         tokens_per_second=262.4,
         plain_tokens_per_second=183.1,
         draft_cost=0.31,
@@ -260,33 +266,31 @@ def measured(kind: tuple[str, str, int, int], **changes: object) -> MeasuredView
 
 
 SPECULATION = SpeculationView(
-    proposer="junior",
-    rule="equal",
+    kind=kind(1, 4),
+    draft=drafter(),
     on=True,
     auto=False,
-    length=4,
-    cars=1,
     since=DraftCounts(1840, 7360, 4214, (1380, 1104, 920, 810), 5920, 4214),
     recent=DraftCounts(212, 848, 487, (166, 128, 104, 89), 684, 487),
     draft_ms=1.72,
     verify_ms=8.31,
     cost=0.0518,
     projection=2.31,
-    now=measured(("junior", "equal", 1, 4)),
+    now=measured(kind(1, 4)),
     measured=(
-        measured(("junior", "equal", 1, 2), rounds=310, tokens_per_second=241.0),
-        measured(("junior", "equal", 1, 4)),
-        measured(("junior", "equal", 1, 8), rounds=96, acceptance=0.704, tokens_per_second=238.9),
+        measured(kind(1, 2), rounds=310, tokens_per_second=241.0),
+        measured(kind(1, 4)),
+        measured(kind(1, 8), rounds=96, acceptance=0.704, tokens_per_second=238.9),
         measured(
-            ("junior", "equal", 12, 4), rounds=960, tokens_per_second=1190.0,
+            kind(12, 4), rounds=960, tokens_per_second=1190.0,
             plain_tokens_per_second=None, verify_cost=None, draft_cost=None,
         ),
         measured(
-            ("junior", "equal", 20, 4), rounds=5210, acceptance=0.708, tokens_per_second=1402.0,
+            kind(20, 4), rounds=5210, acceptance=0.708, tokens_per_second=1402.0,
             plain_tokens_per_second=1680.5, verify_cost=2.71, draft_cost=0.46,
         ),
         measured(
-            ("ngram", "equal", 1, 4), rounds=640, acceptance=0.331, tokens_per_second=201.7,
+            kind(1, 4, "ngram"), rounds=640, acceptance=0.331, tokens_per_second=201.7,
             verify_cost=1.21, draft_cost=0.01,
         ),
     ),
