@@ -5,7 +5,6 @@ from typing import Literal, NamedTuple
 
 from engine.draft_counts import DraftCounts
 from engine.stats import DraftInfo
-
 from pitwall_tui.race.details import NO_DETAILS, Details
 from pitwall_tui.race.ghost import GhostView
 
