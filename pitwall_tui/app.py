@@ -27,6 +27,7 @@ from pitwall_tui.race.view import KnobView, RaceView
 from pitwall_tui.race.workshop import WorkshopState
 from pitwall_tui.school import School
 from pitwall_tui.screens.academy import AcademyScreen
+from pitwall_tui.screens.batching import BatchingScreen
 from pitwall_tui.screens.help import HelpScreen
 from pitwall_tui.screens.race import RaceScreen
 from pitwall_tui.screens.results import ResultsScreen
@@ -72,7 +73,16 @@ class PitWallApp(App[None], inherit_bindings=False):
     # All of it here: a default screen's own style sheet is not loaded.
     CSS_PATH: ClassVar[list[str | PurePath]] = [
         f"screens/{name}.tcss"
-        for name in ("wall", "race", "results", "workshop", "strategy", "academy", "help")
+        for name in (
+            "wall",
+            "race",
+            "results",
+            "workshop",
+            "strategy",
+            "academy",
+            "batching",
+            "help",
+        )
     ]
     BINDINGS: ClassVar[list[BindingType]] = _bindings()
 
@@ -381,6 +391,9 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     def action_results(self) -> None:
         self._turn_page(ResultsScreen(self.latest))
+
+    def action_batching(self) -> None:
+        self._turn_page(BatchingScreen)
 
     def action_workshop(self) -> None:
         if not self.feed.live:

@@ -33,6 +33,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("next", "n", "n", "next_race", "start the next race", "next"),
     Command("race", "f1", "F1", "race", "the race: tower, map, pages, radio", "race"),
     Command("results", "r", "r", "results", "the classification, as it stands", "results"),
+    Command("batching", "f3,b", "F3", "batching",
+            "who runs when, what each mode of batching gives, what waiting costs", "batching"),
     Command("workshop", "f4,w", "F4", "workshop",
             "what quantizing does to weights: arrows choose layer and scheme", "workshop"),
     Command("strategy", "f5,y", "F5", "strategy",

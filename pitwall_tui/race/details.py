@@ -4,12 +4,15 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields
 
 from engine.stats import EngineSnapshot, ModelInfo, StepStats
+from pitwall_tui.race.batching import Batching, BatchingView
 from pitwall_tui.race.events import RaceStarted
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
     """Views of screens of their own, by their names; None of those that nobody looks at."""
+
+    batching: BatchingView | None = None
 
 
 NO_DETAILS = Details()
@@ -24,13 +27,16 @@ class Instruments:
 
     def __init__(self, race: RaceStarted, start: float, model: ModelInfo | None) -> None:
         self.model = model
+        self._batching = Batching(race)
 
     def add_step(self, step: StepStats, time: float) -> None:
         """A step that ended at `time`."""
+        self._batching.add_step(step, time)
 
     def add_snapshot(self, snapshot: EngineSnapshot, time: float) -> None:
         """What came with the last of its steps."""
+        self._batching.add_snapshot(snapshot, time)
 
     def view(self, names: Collection[str]) -> Details:
         """The views of these names."""
-        return Details()
+        return Details(batching=self._batching.view() if "batching" in names else None)

@@ -15,21 +15,11 @@ from engine.stats import (
     StepStats,
 )
 from pitwall_tui.race.events import RaceStarted
+from pitwall_tui.race.latency import percentile
 from pitwall_tui.race.speculation import DraftAccount
 from pitwall_tui.race.timing import summed
 
 _SCHEMA = 1
-
-
-def percentile(values: Iterable[float], percent: float) -> float | None:
-    """The percentile by linear interpolation between the nearest ranks; None of nothing."""
-    ordered = sorted(values)
-    if not ordered:
-        return None
-    rank = (len(ordered) - 1) * percent / 100
-    low = int(rank)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (rank - low)
 
 
 @dataclass(slots=True)

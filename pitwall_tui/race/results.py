@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from engine.stats import ModelInfo
 from pitwall_tui.race.car import Car
-from pitwall_tui.race.ledger import Ledger, percentile
+from pitwall_tui.race.latency import percentile
+from pitwall_tui.race.ledger import Ledger
 from pitwall_tui.race.view import ResultRow
 
 

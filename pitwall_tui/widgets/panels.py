@@ -1,5 +1,7 @@
 """The panels of the wall: which drawing each shows, and how often it is worth it."""
 
+from dataclasses import replace
+
 from textual.geometry import Size
 
 from pitwall_tui.draw.academy import (
@@ -9,6 +11,7 @@ from pitwall_tui.draw.academy import (
     draw_marks,
     draw_sweep,
 )
+from pitwall_tui.draw.batching import draw_batch, draw_latencies, draw_modes, draw_queue
 from pitwall_tui.draw.cells import Rows
 from pitwall_tui.draw.chart import draw_chart
 from pitwall_tui.draw.help import help_rows
@@ -180,6 +183,37 @@ class MeasuredTable(Panel):
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
         return draw_measured(frame.view.speculation, cells, height)
+
+
+class BatchHead(Panel):
+    """The knobs of batching, and what comes of them right now."""
+
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        view = replace(frame.view, knobs=frame.live.knobs)
+        return draw_batch(view, cells, height)
+
+
+class ModeTable(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_modes(frame.view.details.batching, cells, height)
+
+
+class LatencyTable(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_latencies(frame.view.details.batching, cells, height)
+
+
+class QueueList(Panel):
+    hz = 4.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_queue(frame.view.details.batching, cells, height)
 
 
 class Lectern(Panel):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from engine.config import Knobs
 from pitwall_tui.race.errors import RaceError
 from pitwall_tui.race.events import EngineReady, FeedEnded, FeedEvent, Progress, RedFlag
-from pitwall_tui.race.ledger import percentile
+from pitwall_tui.race.latency import percentile
 from pitwall_tui.race.results import clock_time
 from pitwall_tui.report import print_summary, summary
 from tests.scripted import MODEL, PAGE_SIZE, Script
