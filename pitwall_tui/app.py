@@ -3,19 +3,20 @@
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
-from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.screen import Screen
 
 from engine.config import KNOBS, Knobs
 from pitwall_tui.cadence import Cadence
-from pitwall_tui.commands import COMMANDS, KNOB_KEY, KNOB_KEYS, changed_pace, turned
+from pitwall_tui.commands import KNOB_KEY, changed_pace, turned
+from pitwall_tui.draw.ascii import to_ascii
 from pitwall_tui.draw.moves import Moves
 from pitwall_tui.draw.status import Notice
 from pitwall_tui.feed.academy import Academy, NoAcademy
@@ -23,7 +24,7 @@ from pitwall_tui.feed.base import Feed
 from pitwall_tui.race.details import DETAILS
 from pitwall_tui.race.events import FeedEnded, FeedEvent, RecordingStopped, Refused
 from pitwall_tui.race.state import RaceState
-from pitwall_tui.race.view import KnobView, RaceView
+from pitwall_tui.race.view import Flag, KnobView, RaceView
 from pitwall_tui.race.workshop import WorkshopState
 from pitwall_tui.school import School
 from pitwall_tui.screens.academy import AcademyScreen
@@ -34,32 +35,17 @@ from pitwall_tui.screens.results import ResultsScreen
 from pitwall_tui.screens.strategy import StrategyScreen
 from pitwall_tui.screens.wall import WallScreen
 from pitwall_tui.screens.workshop import WorkshopScreen
-from pitwall_tui.theme import PITWALL, PITWALL_LIGHT, defaults
+from pitwall_tui.settings import Wall
+from pitwall_tui.theme import OWN, defaults, following
+from pitwall_tui.widgets.ascii import Ascii
 from pitwall_tui.widgets.palette import Palette
 from pitwall_tui.widgets.panel import Frame
 
 INTERVAL = 12.0  # seconds between a classification and the next race
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _INTERRUPTED = 130
-
-
-def _bindings() -> list[BindingType]:
-    bindings: list[BindingType] = []
-    for command in COMMANDS:
-        for key in command.keys.split(","):
-            # Keys with ctrl reach us even where text is typed; letters there are text.
-            always = key.startswith("ctrl+")
-            bindings.append(
-                Binding(key, command.action, command.label, show=False, priority=always)
-            )
-    for knob in KNOB_KEYS:
-        turns = ((knob.key, 1), (knob.up, 1), (knob.down, -1))
-        bindings += [
-            Binding(key, f"turn_knob('{knob.name}', {step})", knob.name, show=False)
-            for key, step in turns
-            if key
-        ]
-    return bindings
+_RINGING: tuple[Flag, ...] = ("red", "safety", "chequered")
+_DEFAULTS = Wall()
 
 
 class PitWallApp(App[None], inherit_bindings=False):
@@ -84,7 +70,6 @@ class PitWallApp(App[None], inherit_bindings=False):
             "help",
         )
     ]
-    BINDINGS: ClassVar[list[BindingType]] = _bindings()
 
     def __init__(
         self,
@@ -94,8 +79,15 @@ class PitWallApp(App[None], inherit_bindings=False):
         *,
         clock: Callable[[], float] = time.monotonic,
         fps: float = 10,
+        wall: Wall = _DEFAULTS,
     ) -> None:
         super().__init__()
+        self.wall = wall
+        self._signs = [Ascii()] if wall.ascii else []
+        for _, action, keys in wall.keys.bound():
+            for key in filter(None, keys.split(",")):
+                # Keys with ctrl reach us even where text is typed; letters there are text.
+                self._bindings.bind(key, action, show=False, priority=key.startswith("ctrl+"))
         self.feed = feed
         self.state = state
         self.academy = academy or NoAcademy()
@@ -116,18 +108,22 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._asked_pause: bool | None = None
         self._interrupted = False
         self._over = False
+        self._flag: Flag = "lights"
         self._next_at: float | None = None
         self._counted_at = 0.0
         self._due: type[WallScreen] | None = None
         self._feed_closed = False
         self._palette: tuple[str, tuple[str, ...], Palette] | None = None
-        self.register_theme(PITWALL)
-        self.register_theme(PITWALL_LIGHT)
-        self.theme = PITWALL.name
+        for theme in OWN:
+            self.register_theme(theme)
+        self.theme = wall.theme
         self._frame = self._make_frame()
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return defaults(self.current_theme.dark)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), *self._signs]
 
     def get_default_screen(self) -> Screen[Any]:
         return RaceScreen(self.latest)
@@ -186,6 +182,7 @@ class PitWallApp(App[None], inherit_bindings=False):
             workshop=self._workshop.view(),
             supposed=self._supposed,
             academy=self._school.view(),
+            keys=self.wall.keys,
         )
 
     def _make_live(self, details: Collection[str]) -> RaceView:
@@ -234,7 +231,10 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     def _follow_race(self, view: RaceView) -> None:
         """Bring up the classification after the flag, and the next race after a while."""
-        now, over = self._frame.now, view.status.flag == "chequered"
+        now, flag = self._frame.now, view.status.flag
+        if flag != self._flag and flag in _RINGING and self.wall.bell:
+            self.bell()
+        self._flag, over = flag, flag == "chequered"
         if over != self._over:
             self._over = over
             self._next_at = now + INTERVAL if over and self.feed.live else None
@@ -281,8 +281,13 @@ class PitWallApp(App[None], inherit_bindings=False):
         now = time.monotonic()
         lateness = now - self._ticked_at - 1 / self.fps
         self._ticked_at = now
-        if self._cadence.due(lateness):
+        if self._cadence.due(lateness, self._is_writing()):
             self.tick()
+
+    def _is_writing(self) -> bool:
+        """Whether the terminal has yet to take a part of what was drawn last."""
+        writer = getattr(self._driver, "_writer_thread", None)
+        return writer is not None and not writer._queue.empty()
 
     async def run_async(self, *args: Any, headless: bool = False, **kwargs: Any) -> None:
         if not headless:
@@ -307,7 +312,7 @@ class PitWallApp(App[None], inherit_bindings=False):
     # Commands
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        for command in COMMANDS:
+        for command in self.wall.keys.commands:
             name = command.id.replace("_", " ")
             yield SystemCommand(name, command.help, self._runner(command.action))
         for knob in KNOBS:
@@ -439,21 +444,35 @@ class PitWallApp(App[None], inherit_bindings=False):
         self.exit(return_code=_INTERRUPTED)
 
     def action_switch_theme(self) -> None:
-        dark = self.current_theme.dark
-        self.theme = PITWALL_LIGHT.name if dark else PITWALL.name
+        self.theme = following(self.theme)
 
     def watch_theme(self, theme: str) -> None:
         self.call_later(self._redraw)
+        if theme != self.wall.memory.recall("theme") and self.is_running:
+            try:
+                self.wall.memory.keep("theme", theme)
+            except OSError as error:
+                self._say(f"not remembered: {error.strerror}", "warning")
 
     def action_shot(self) -> None:
         view = self._frame.live
         name = _unused(f"pitwall-{view.circuit or 'start'}-lap{view.leader_lap}")
+        if self.is_web:
+            self.deliver_screenshot(name)  # to whoever looks, not to the machine that serves
+            return
         try:
             path = Path(self.save_screenshot(name))
         except OSError as error:
             self._say(f"no picture: {error.strerror} ({name})", "error")
         else:
             self._say(f"saved {path.name}")
+
+    def action_copy(self) -> None:
+        """The page as text, to the clipboard of the terminal (OSC 52)."""
+        if isinstance(self.screen, WallScreen):
+            text = self.screen.as_text()
+            self.copy_to_clipboard(to_ascii(text) if self.wall.ascii else text)
+            self._say(f"copied {len(text.splitlines())} lines, where the terminal allows it")
 
     def action_help(self) -> None:
         self.push_screen(HelpScreen(self.latest))

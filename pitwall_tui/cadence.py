@@ -6,17 +6,23 @@ _SLOWEST = 8  # ticks to a frame at most
 
 
 class Cadence:
-    """Frames as every 1st, 2nd, 4th or 8th tick of a steady timer."""
+    """Frames as every 1st, 2nd, 4th or 8th tick of a steady timer.
+
+    No frame is drawn while one before it has still to be taken by the terminal: what is seen is
+    never older than that, and keys are answered at once.
+    """
 
     def __init__(self) -> None:
         self.ticks_per_frame = 1
-        self._tick = 0
+        self._since = 0  # ticks, from the last frame
         self._on_time = 0
 
-    def due(self, lateness: float) -> bool:
-        """Whether this tick, `lateness` seconds late, is to be a frame."""
-        self._tick += 1
-        if lateness > LATE:
+    def due(self, lateness: float, waiting: bool = False) -> bool:
+        """Whether this tick, `lateness` seconds late, is to be a frame; `waiting` where the last
+        one has not all been written."""
+        self._since += 1
+        turn = self._since >= self.ticks_per_frame
+        if lateness > LATE or (turn and waiting):
             self.ticks_per_frame = min(_SLOWEST, self.ticks_per_frame * 2)
             self._on_time = 0
         else:
@@ -24,4 +30,7 @@ class Cadence:
             if self._on_time >= RECOVERY and self.ticks_per_frame > 1:
                 self.ticks_per_frame //= 2
                 self._on_time = 0
-        return self._tick % self.ticks_per_frame == 0
+        if waiting or self._since < self.ticks_per_frame:
+            return False
+        self._since = 0
+        return True

@@ -1,8 +1,12 @@
 """Everything that can be asked of the wall, once: bindings, footer, palette, help and mouse."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from engine.config import KNOBS, WEIGHT_FORMATS
+from pitwall_tui.keys import key_name, shown
+from pitwall_tui.race.errors import RaceError
+from pitwall_tui.words import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("academy", "f6,a", "F6", "academy",
             "a draft model is distilled beside the race: losses, agreement, temperatures",
             "academy"),
-    Command("theme", "t", "t", "switch_theme", "dark or light", "theme"),
+    Command("theme", "t", "t", "switch_theme", "dark, light, high contrast, colour-blind", "theme"),
+    Command("copy", "c", "c", "copy", "copy what the page shows as text", "copy"),
     Command("shot", "s", "s", "shot", "save the screen as an SVG picture", "shot"),
     Command("help", "question_mark", "?", "help", "keys, signs and knobs", "help"),
     Command("quit", "q,ctrl+q", "q", "quit", "leave; nothing is left running", "quit"),
@@ -55,7 +60,7 @@ PACES: tuple[float, ...] = (10, 20, 40, 60, 80, 100, 150, 200, 300, 500)
 
 @dataclass(frozen=True, slots=True)
 class KnobKeys:
-    """How a knob is turned: the key to its next value, its steps, perhaps keys down and up, and
+    """How a knob is turned: the keys to its next value, its steps, perhaps keys down and up, and
     those two as shown."""
 
     name: str
@@ -65,6 +70,11 @@ class KnobKeys:
     down: str = ""
     up: str = ""
     shown: str = ""
+
+    @property
+    def sign(self) -> str:
+        """The key to its next value, as shown."""
+        return shown(self.key.partition(",")[0])
 
 
 _BATCHES = ("1", "2", "4", "8", "12", "16", "20", "24", "32")
@@ -89,6 +99,73 @@ KNOB_KEYS: tuple[KnobKeys, ...] = (
 )
 KNOB_KEY: dict[str, KnobKeys] = {keys.name: keys for keys in KNOB_KEYS}
 DEFAULTS: dict[str, str] = {knob.name: str(knob.default) for knob in KNOBS}
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The commands and knobs (by name) with the keys that they are bound to."""
+
+    commands: tuple[Command, ...]
+    knobs: Mapping[str, KnobKeys]
+
+    def bound(self) -> Iterator[tuple[str, str, str]]:
+        """(id, action, keys with commas between them) of everything that has keys.
+
+        A knob has three ids: its name, and that with `_down` or `_up` behind.
+        """
+        for command in self.commands:
+            yield command.id, command.action, command.keys
+        for name, knob in self.knobs.items():
+            yield name, f"turn_knob('{name}', 1)", knob.key
+            yield f"{name}_down", f"turn_knob('{name}', -1)", knob.down
+            yield f"{name}_up", f"turn_knob('{name}', 1)", knob.up
+
+    def remapped(self, given: Mapping[str, str]) -> "Keys":
+        """With other keys for some ids, "" for none; raises RaceError for what cannot be."""
+        keys = {id: bound for id, _, bound in self.bound()}
+        for id, text in given.items():
+            if id not in keys:
+                raise RaceError(f"keys.{id} is nothing that has keys; {nearest(id, keys)}")
+            try:
+                keys[id] = ",".join(key_name(each.strip()) for each in text.split(",") if text)
+            except RaceError as error:
+                raise RaceError(f"keys.{id}: {error}") from None
+        _refuse_doubles(keys, given)
+        return Keys(
+            tuple(
+                replace(each, keys=keys[each.id], shown=shown(keys[each.id].partition(",")[0]))
+                if each.id in given
+                else each
+                for each in self.commands
+            ),
+            {
+                name: replace(
+                    knob,
+                    key=keys[name],
+                    down=(down := keys[f"{name}_down"]),
+                    up=(up := keys[f"{name}_up"]),
+                    shown=" ".join(shown(each.partition(",")[0]) for each in (down, up) if each),
+                )
+                for name, knob in self.knobs.items()
+            },
+        )
+
+
+PALETTE_KEY = "ctrl+p"
+KEYS = Keys(COMMANDS, KNOB_KEY)
+
+
+def _refuse_doubles(keys: Mapping[str, str], given: Mapping[str, str]) -> None:
+    owners = {PALETTE_KEY: "the palette"}
+    if not keys["quit"]:
+        raise RaceError("keys.quit: leave it a key")
+    for id in sorted(keys, key=lambda id: id in given):  # so that what was given is named first
+        for key in filter(None, keys[id].split(",")):
+            if key in owners:
+                raise RaceError(
+                    f'keys.{id}: "{shown(key)}" is the key of {owners[key]} too; give one another'
+                )
+            owners[key] = id
 
 
 def turned(name: str, value: str, step: int = 1) -> str:

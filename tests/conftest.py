@@ -7,6 +7,9 @@ from hypothesis import HealthCheck, settings
 # Before torch is imported: test processes share the cores, and a spinning thread starves the rest.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# Nor do the settings of whoever runs the tests have a say, in this process or in those it starts.
+os.environ["PITWALL_CONFIG"] = os.devnull
+
 settings.register_profile(
     "pitwall",
     derandomize=True,

@@ -19,8 +19,20 @@ class _Parser(argparse.ArgumentParser):
         self.exit(BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
+class _Main(_Parser):
+    """Says where the settings lie, which it looks for only then."""
+
+    def format_help(self) -> str:
+        from pitwall_tui.settings import config_file
+
+        self.epilog = f"Settings: {config_file()} (PITWALL_CONFIG names another file)"
+        return super().format_help()
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    from pitwall_tui.cli.wall import add_arguments as add_wall_arguments
+
+    parser = _Main(
         prog="pitwall",
         description="A live race in which every car is a generation request served by a real "
         "engine, with its optimizations switchable mid-race. Without a command the race starts.",
@@ -35,10 +47,12 @@ def _parser() -> argparse.ArgumentParser:
         "--academy", metavar="DIR", help="where the academy keeps its junior (default: nowhere)"
     )
     race.add_argument("--record", metavar="FILE", help="record the race for pitwall replay")
+    add_wall_arguments(race)
     replay = commands.add_parser("replay", help="show a recorded race")
     replay.add_argument("file", metavar="FILE")
     replay.add_argument("--headless", action="store_true", help="only sum it up")
     replay.add_argument("--json", metavar="FILE|-", help="headless: write the race's figures")
+    add_wall_arguments(replay)
     bench = commands.add_parser("bench", help="measure the techniques on one and the same race")
     bench.add_argument("--laps", type=int, default=5, metavar="N")
     bench.add_argument("--repeats", type=int, default=3, metavar="N", help="medians of N runs")

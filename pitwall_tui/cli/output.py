@@ -1,6 +1,7 @@
 """Where figures go: a table for people, JSON for programs, progress on stderr."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,6 +40,8 @@ def say(line: str) -> None:
 
 
 def need_terminal(instead: str) -> None:
-    """Raises RaceError where there is no terminal to draw on."""
+    """Raises RaceError where there is neither a terminal to draw on nor textual-serve's browser."""
+    if os.environ.get("TEXTUAL_DRIVER"):
+        return
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise RaceError(f"no terminal to draw on: use {instead}")

@@ -9,11 +9,13 @@ from pathlib import Path
 from engine.config import Knobs
 from engine.spec import read_spec
 from pitwall_tui.cli.output import check_json_target, need_terminal, say, write_figures
+from pitwall_tui.cli.wall import open_wall
 from pitwall_tui.feed.academy import LiveAcademy
 from pitwall_tui.feed.base import Feed
 from pitwall_tui.feed.live import LiveFeed
 from pitwall_tui.feed.record import Recorder, RecordingFeed
 from pitwall_tui.feed.settings import RaceSettings
+from pitwall_tui.race.circuits import circuit
 from pitwall_tui.race.errors import EngineGoneError, RaceError
 from pitwall_tui.race.events import (
     EngineReady,
@@ -27,6 +29,7 @@ from pitwall_tui.race.events import (
 )
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.report import print_summary
+from pitwall_tui.settings import Settings, read_settings
 
 # Often enough to end soon after the last token, seldom enough to leave the cores to the engine.
 POLL_SECONDS = 0.05
@@ -38,7 +41,8 @@ _OPTIONS = (
 
 
 def run(args: argparse.Namespace) -> int:
-    settings = _settings(args)
+    habits = read_settings()
+    settings = race_settings(args, habits)
     target, record = getattr(args, "json", None), getattr(args, "record", None)
     headless = getattr(args, "headless", False)
     if not headless:
@@ -55,11 +59,8 @@ def run(args: argparse.Namespace) -> int:
     with _feed(settings, record) as feed:
         state = RaceState(feed.source, settings.knobs)
         if not headless:
-            from pitwall_tui.app import PitWallApp
-
-            app = PitWallApp(
-                feed, state, LiveAcademy(settings.model, getattr(args, "academy", None))
-            )
+            academy = LiveAcademy(settings.model, getattr(args, "academy", None))
+            app = open_wall(args, habits, feed, state, academy)
             app.run()
             if app.ended is not None:  # it stood on the screen; here it stays
                 _tell(app.ended)
@@ -102,10 +103,17 @@ def _tell(event: FeedEvent) -> None:
             raise EngineGoneError(reason) if fault else RaceError(reason)
 
 
-def _settings(args: argparse.Namespace) -> RaceSettings:
-    given = {name: getattr(args, name, None) for name in _OPTIONS}
-    knobs = Knobs.parse(getattr(args, "knobs", None) or "")
-    return RaceSettings(**{k: v for k, v in given.items() if v is not None}, knobs=knobs)
+def race_settings(args: argparse.Namespace, habits: Settings) -> RaceSettings:
+    """What the command line asks for, and the user's settings where it asks for nothing."""
+    asked = {name: getattr(args, name, None) for name in _OPTIONS}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    given = {**habits.race, **asked}
+    if "laps" in habits.race and "laps" not in asked:  # a habit: no more than this circuit has
+        given["laps"] = min(given["laps"], circuit(given.get("circuit", "monza")).laps)
+    if "model" in asked and "draft" not in asked:  # the habitual draft model is another model's
+        given.pop("draft", None)
+    knobs = Knobs.parse(f"{habits.knobs},{getattr(args, 'knobs', None) or ''}")
+    return RaceSettings(**given, knobs=knobs)
 
 
 @contextmanager

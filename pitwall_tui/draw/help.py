@@ -1,7 +1,7 @@
 """The help page: keys, knobs, and what each sign of the race is in the engine."""
 
 from engine.config import KNOBS
-from pitwall_tui.commands import COMMANDS, KNOB_KEY
+from pitwall_tui.commands import KEYS, PALETTE_KEY, Keys
 from pitwall_tui.draw.cells import Row, Span, fit, fit_row, heading, wrap
 
 SIGNS: tuple[tuple[Span, str, str], ...] = (
@@ -61,17 +61,17 @@ def _sign(sign: Span, where: str, meaning: str, cells: int) -> list[Row]:
     return [(*named, Span(lines[0], "text")), *[(Span(" " * 31), Span(m)) for m in lines[1:]]]
 
 
-def help_rows(cells: int) -> tuple[Row, ...]:
+def help_rows(cells: int, keys: Keys = KEYS) -> tuple[Row, ...]:
     """The whole page at a width; as many rows as it takes."""
     rows: list[Row] = [heading("KEYS", (Span("esc closes", "dim"),), cells)]
-    for command in COMMANDS:
+    for command in keys.commands:
         rows += _pair(Span(command.shown, "knob.key bold"), command.help, cells)
-    rows += _pair(Span("ctrl+p", "knob.key bold"), "every command by name", cells)
+    rows += _pair(Span(PALETTE_KEY, "knob.key bold"), "every command by name", cells)
     rows += [(), heading("KNOBS", (Span("used from the engine's next step on", "dim"),), cells)]
     for knob in KNOBS:
-        keys = KNOB_KEY[knob.name]
-        shown = f"{keys.key}  {keys.shown}".rstrip()
-        text = f"{knob.name}: {knob.help} ({', '.join(keys.steps)})"
+        bound = keys.knobs[knob.name]
+        shown = f"{bound.sign}  {bound.shown}".rstrip()
+        text = f"{knob.name}: {knob.help} ({', '.join(bound.steps)})"
         rows += _pair(Span(shown, "knob.key bold"), text, cells)
     rows += [(), heading("SIGNS", (Span("each is something in the engine", "dim"),), cells)]
     for sign, where, meaning in SIGNS:

@@ -1,6 +1,6 @@
 """The knob bar and the footer: every key with what it does, each of them to be clicked."""
 
-from pitwall_tui.commands import COMMANDS, DEFAULTS, KNOB_KEY, Command
+from pitwall_tui.commands import DEFAULTS, KEYS, Command, Keys
 from pitwall_tui.draw.cells import Row, Rows, Span, fit_box, row_width
 from pitwall_tui.race.view import KnobView
 
@@ -34,14 +34,16 @@ _LEVELS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("none", "", _TIGHT),
 )
 # Left out of a footer first.
-_YIELDING = ("shot", "theme", "results", "academy", "strategy", "workshop", "batching")
+_YIELDING = (
+    "copy", "shot", "theme", "results", "academy", "strategy", "workshop", "batching"
+)  # fmt: skip
 
 
-def _chip(knob: KnobView, names: str, pad: str, shorter: dict[str, str]) -> Row:
+def _chip(knob: KnobView, keys: Keys, names: str, pad: str, shorter: dict[str, str]) -> Row:
     """A knob as key, name and value."""
-    keys = KNOB_KEY.get(knob.name)
-    key, short = (keys.key, keys.short) if keys else ("", knob.name)
-    action = f"app.turn_knob('{knob.name}', 1)" if keys else ""
+    bound = keys.knobs.get(knob.name)
+    key, short = (bound.sign, bound.short) if bound else ("", knob.name)
+    action = f"app.turn_knob('{knob.name}', 1)" if bound else ""
     name = {"full": knob.name, "short": short}.get(names, "")
     value = shorter.get(knob.value, knob.value)
     usual = knob.value == DEFAULTS.get(knob.name)
@@ -60,11 +62,11 @@ def _chip(knob: KnobView, names: str, pad: str, shorter: dict[str, str]) -> Row:
     return tuple(span for span in spans if span.text)
 
 
-def draw_knobs(knobs: tuple[KnobView, ...], cells: int, height: int = 1) -> Rows:
+def draw_knobs(knobs: tuple[KnobView, ...], cells: int, height: int = 1, keys: Keys = KEYS) -> Rows:
     """Knobs in one row, with as long names as there is room for; more rows where given."""
     chips: list[Row] = []
     for level in _LEVELS:
-        chips = [_chip(knob, *level) for knob in knobs]
+        chips = [_chip(knob, keys, *level) for knob in knobs]
         if sum(row_width(chip) + 1 for chip in chips) + 1 <= cells:
             break
     row = tuple(span for chip in chips for span in (Span(" "), *chip))
@@ -80,8 +82,8 @@ def _hint(command: Command, active: bool) -> Row:
     )
 
 
-def _hints(left_out: frozenset[str], active: frozenset[str]) -> Row:
-    shown = [c for c in COMMANDS if c.label and c.id not in left_out]
+def _hints(left_out: frozenset[str], active: frozenset[str], keys: Keys) -> Row:
+    shown = [c for c in keys.commands if c.label and c.shown and c.id not in left_out]
     spans: list[Span] = []
     for command, following in zip(shown, (*shown[1:], None), strict=True):
         key, label = _hint(command, command.id in active)
@@ -90,13 +92,13 @@ def _hints(left_out: frozenset[str], active: frozenset[str]) -> Row:
     return tuple(spans)
 
 
-def draw_footer(active: frozenset[str], cells: int, height: int = 1) -> Rows:
+def draw_footer(active: frozenset[str], cells: int, height: int = 1, keys: Keys = KEYS) -> Rows:
     """The commands with their keys; `active` holds ids of those whose thing is switched on."""
     left_out: frozenset[str] = frozenset()
     for id in _YIELDING:
-        if row_width(_hints(left_out, active)) > cells:
+        if row_width(_hints(left_out, active, keys)) > cells:
             left_out |= {id}
     for id in reversed(_YIELDING):  # what was left out for nothing, as a longer one had to go too
-        if row_width(_hints(left_out - {id}, active)) <= cells:
+        if row_width(_hints(left_out - {id}, active, keys)) <= cells:
             left_out -= {id}
-    return fit_box((_hints(left_out, active),), cells, height)
+    return fit_box((_hints(left_out, active, keys),), cells, height)

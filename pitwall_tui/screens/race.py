@@ -23,6 +23,8 @@ from pitwall_tui.widgets.panels import (
 class RaceScreen(WallScreen):
     """Everything that happens, at one glance; drafting too, once somebody has drafted."""
 
+    copied = (Tower,)
+
     def _catch_up(self) -> None:
         self._make_room(self._latest()[0])
         super()._catch_up()

@@ -24,6 +24,8 @@ class WallScreen(Screen[None]):
     holds = False
     details: Collection[str] = ()
     """Names of the views in `race.details.Details` that its panels draw."""
+    copied: tuple[type[Panel], ...] = (Panel,)
+    """Kinds of panels whose text is copied; bars never are."""
     HORIZONTAL_BREAKPOINTS = WIDTHS
     VERTICAL_BREAKPOINTS = HEIGHTS
 
@@ -57,3 +59,11 @@ class WallScreen(Screen[None]):
             every = max(1, round(fps / panel.hz))
             if beat % every == 0:
                 panel.show(frame, palette)
+
+    def as_text(self) -> str:
+        """What the page shows, panel after panel."""
+        return "\n\n".join(
+            panel.as_text()
+            for panel in self._panels
+            if isinstance(panel, self.copied) and panel.is_on_screen and panel.size.height > 1
+        )

@@ -8,7 +8,8 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
-from pitwall_tui.draw.cells import Row, Rows, Span
+from pitwall_tui.commands import KEYS, Keys
+from pitwall_tui.draw.cells import Row, Rows, Span, plain
 from pitwall_tui.draw.status import Notice
 from pitwall_tui.race.academy import AcademyView
 from pitwall_tui.race.view import RaceView
@@ -24,7 +25,7 @@ class Frame:
     in seconds; `moves` are cars that gained (1) or lost (-1) a place; `active` ids of commands
     whose thing is on; `countdown` seconds to the next race, where one is due; `workshop` what has
     been measured of the weights; `supposed` the acceptance that the strategy supposes, in percent;
-    `academy` how its students do.
+    `academy` how its students do; `keys` are those that the wall listens to.
     """
 
     view: RaceView
@@ -37,6 +38,7 @@ class Frame:
     workshop: WorkshopView
     supposed: int | None
     academy: AcademyView
+    keys: Keys = KEYS
 
 
 class Panel(Widget):
@@ -75,6 +77,10 @@ class Panel(Widget):
             self.refresh()
         elif changed:
             self.refresh(*[Region(0, y, self.size.width, 1) for y in changed])
+
+    def as_text(self) -> str:
+        """The rows as they were last drawn."""
+        return "\n".join(line.rstrip() for line in plain(self._rows).splitlines())
 
     @property
     def _stale(self) -> bool:

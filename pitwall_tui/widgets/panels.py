@@ -94,12 +94,12 @@ class KnobBar(Panel):
     """The knobs of the engine as it is, frozen or not."""
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        return draw_knobs(frame.live.knobs, cells, height)
+        return draw_knobs(frame.live.knobs, cells, height, frame.keys)
 
 
 class KeyBar(Panel):
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        return draw_footer(frame.active, cells, height)
+        return draw_footer(frame.active, cells, height, frame.keys)
 
 
 class Results(Panel):
@@ -262,7 +262,7 @@ class HelpPage(Panel):
         return len(help_rows(width))
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        return help_rows(cells)
+        return help_rows(cells, frame.keys)
 
 
 class TooSmall(Panel):

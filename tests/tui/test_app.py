@@ -194,15 +194,6 @@ async def test_next_race(build: Build) -> None:
         assert kinds(feed_of(app).commands) == ["start", "next"]
 
 
-async def test_the_theme_key_goes_between_dark_and_light(build: Build) -> None:
-    app = build()
-    async with running(app) as pilot:
-        await pilot.press("t")
-        assert app.theme == "pitwall-light"
-        await pilot.press("t")
-        assert app.theme == "pitwall"
-
-
 async def test_the_shot_key_saves_a_picture(
     build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
     [
         ("pitwall_tui.app", {"torch", "numpy", "tokenizers"}),
         ("pitwall_tui.commands", {"torch", "numpy", "textual", "rich"}),
+        ("pitwall_tui.settings", {"torch", "numpy", "textual", "rich"}),
         *[
             (f"pitwall_tui.draw.{name}", {"torch", "numpy", "textual", "rich"})
             for name in (
@@ -29,6 +30,7 @@ import pytest
                 "plot",
                 "keys",
                 "academy",
+                "ascii",
             )
         ],
     ],
