@@ -398,7 +398,7 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._turn_page(ResultsScreen(self.latest))
 
     def action_batching(self) -> None:
-        self._turn_page(BatchingScreen)
+        self._turn_page(BatchingScreen(self.latest))
 
     def action_workshop(self) -> None:
         if not self.feed.live:
