@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Sequence as Tokens
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -263,8 +264,8 @@ class Engine:
         decoder = self._formats.get(self._knobs)
         start = time.perf_counter()
         preempted = self._adopt()
-        length = self._speculation.length(self._knobs, len(self._planner.running))
-        plan = self._planner.plan(self._knobs, preempted, length)
+        ration = partial(self._speculation.ration, self._knobs)
+        plan = self._planner.plan(self._knobs, preempted, ration)
         if self.has_work and not plan.rows:
             raise InvariantError("there is work, but the plan runs none of it")
         planned = time.perf_counter()
@@ -321,6 +322,7 @@ class Engine:
             verdicts=judged,
             draft_length=plan.draft_length,
             caught_up=proposal.caught_up,
+            trial=plan.trial,
         )
 
     def _adopt(self) -> list[tuple[str, int]]:
@@ -385,8 +387,8 @@ class Engine:
                 finished.append((row.id, reason))
             elif plan.knobs.kv_cache == "off":
                 self._planner.forget(sequence)
-            elif row.room:
-                self._planner.give_back(sequence, plan.knobs)
+            elif row.lent:
+                self._planner.give_back(sequence, row.lent)
         return tuple(tokens), finished
 
     def _end_of(self, sequence: Sequence) -> FinishReason | None:

@@ -50,10 +50,11 @@ class StepTimes:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one request's drafts: the first `accepted` of them are its next tokens.
+    """What became of one request's drafts: the first `accepted` of them were kept.
 
-    The target's own token follows them, in place of the next draft or as a bonus after the last,
-    unless the request ended before it.
+    They are its next tokens, and the target's own token follows them, in place of the next draft or
+    as a bonus after the last. A request that ends among them has only those up to its end: fewer
+    tokens than `accepted`, where its stop token was one of the first drafts.
     """
 
     id: str
@@ -116,7 +117,8 @@ class StepStats:
     a sample that was completed with this step, None with most.
 
     `verdicts` are of the requests that had drafts, in batch order; `draft_length` is how many
-    tokens each might have had, 0 without speculation and where `auto` found that none pay;
+    tokens each might have had, 0 without speculation, where `auto` found that none pay and where a
+    junior has no KV cache; in a `trial` only a few of them might, to see whether it pays;
     `caught_up` counts tokens that the draft model ran only to know what it had missed.
     """
 
@@ -142,6 +144,7 @@ class StepStats:
     verdicts: tuple[Verdict, ...] = ()
     draft_length: int = 0
     caught_up: int = 0
+    trial: bool = False
 
     @property
     def output_tokens(self) -> int:
