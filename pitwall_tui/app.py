@@ -29,6 +29,7 @@ from pitwall_tui.race.view import KnobView, RaceView
 from pitwall_tui.race.workshop import WorkshopState
 from pitwall_tui.screens.academy import AcademyScreen
 from pitwall_tui.screens.help import HelpScreen
+from pitwall_tui.screens.memory import MemoryScreen
 from pitwall_tui.screens.race import RaceScreen
 from pitwall_tui.screens.results import ResultsScreen
 from pitwall_tui.screens.strategy import StrategyScreen
@@ -73,7 +74,7 @@ class PitWallApp(App[None], inherit_bindings=False):
     # All of it here: a default screen's own style sheet is not loaded.
     CSS_PATH: ClassVar[list[str | PurePath]] = [
         f"screens/{name}.tcss"
-        for name in ("wall", "race", "results", "workshop", "strategy", "academy", "help")
+        for name in ("wall", "race", "results", "memory", "workshop", "strategy", "academy", "help")
     ]
     BINDINGS: ClassVar[list[BindingType]] = _bindings()
 
@@ -98,6 +99,7 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._moves = Moves()
         self._workshop = WorkshopState()
         self._supposed: int | None = None
+        self._chosen = 0
         self._school = AcademyState()
         self.ended: FeedEnded | None = None
         self._held: RaceView | None = None
@@ -176,6 +178,7 @@ class PitWallApp(App[None], inherit_bindings=False):
             workshop=self._workshop.view(),
             supposed=self._supposed,
             academy=self._school.view(),
+            chosen=self._chosen,
         )
 
     def _make_live(self, details: Collection[str]) -> RaceView:
@@ -382,6 +385,17 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     def action_results(self) -> None:
         self._turn_page(ResultsScreen)
+
+    def action_memory(self) -> None:
+        self._turn_page(MemoryScreen)
+
+    def action_choose_car(self, row: int) -> None:
+        """Look at the block table of the car in that row of the grid."""
+        self._chosen = row % max(1, len(self._frame.view.cars))
+        self._redraw()
+
+    def action_step_car(self, step: int) -> None:
+        self.action_choose_car(self._chosen + step)
 
     def action_workshop(self) -> None:
         if not self.feed.live:

@@ -5,14 +5,17 @@ from dataclasses import dataclass, fields
 
 from engine.stats import EngineSnapshot, ModelInfo, StepStats
 from pitwall_tui.race.events import RaceStarted
+from pitwall_tui.race.memory import Memory, MemoryView
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
     """Views of screens of their own, by their names; None of those that nobody looks at."""
 
+    memory: MemoryView | None = None
 
-NO_DETAILS = Details()
+
+NO_DETAILS: Details = Details()
 DETAILS = tuple(field.name for field in fields(Details))
 
 
@@ -24,13 +27,18 @@ class Instruments:
 
     def __init__(self, race: RaceStarted, start: float, model: ModelInfo | None) -> None:
         self.model = model
+        self._memory = Memory(race, start)
 
     def add_step(self, step: StepStats, time: float) -> None:
         """A step that ended at `time`."""
+        self._memory.add_step(step, time)
 
     def add_snapshot(self, snapshot: EngineSnapshot, time: float) -> None:
         """What came with the last of its steps."""
+        self._memory.add_snapshot(snapshot)
 
     def view(self, names: Collection[str]) -> Details:
         """The views of these names."""
-        return Details()
+        return Details(
+            memory=self._memory.view(self.model) if "memory" in names else None,
+        )

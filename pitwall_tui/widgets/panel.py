@@ -24,7 +24,7 @@ class Frame:
     in seconds; `moves` are cars that gained (1) or lost (-1) a place; `active` ids of commands
     whose thing is on; `countdown` seconds to the next race, where one is due; `workshop` what has
     been measured of the weights; `supposed` the acceptance that the strategy supposes, in percent;
-    `academy` how its students do.
+    `academy` how its students do; `chosen` the row of the car whose block table is looked at.
     """
 
     view: RaceView
@@ -37,6 +37,7 @@ class Frame:
     workshop: WorkshopView
     supposed: int | None
     academy: AcademyView
+    chosen: int
 
 
 class Panel(Widget):
