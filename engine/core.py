@@ -10,7 +10,15 @@ from pathlib import Path
 import torch
 
 from engine.bandwidth import read_bandwidth
-from engine.config import EngineConfig, EngineError, Knobs, Request, RequestError, Sampling
+from engine.config import (
+    KV_FORMATS,
+    EngineConfig,
+    EngineError,
+    Knobs,
+    Request,
+    RequestError,
+    Sampling,
+)
 from engine.draft_model import Draft, DraftModel, NoDraft
 from engine.figures import page_counts, page_map, request_stats
 from engine.formats import Formats
@@ -26,6 +34,7 @@ from engine.speculation import Speculation, verdicts
 from engine.stats import (
     EngineSnapshot,
     FinishReason,
+    KVFormat,
     ModelInfo,
     PageCounts,
     RequestStats,
@@ -497,7 +506,12 @@ class Engine:
             weights_bytes=self._formats.get(self._served).nbytes,
             weights_held=self._formats.nbytes,
             draft=self._draft.info(self._served),
+            kv_formats=tuple(map(self._kv_format, KV_FORMATS)),
         )
+
+    def _kv_format(self, kv_dtype: str) -> KVFormat:
+        share = self._draft.page_bytes(kv_dtype)
+        return KVFormat(kv_dtype, self._own_bytes(kv_dtype), share, self._pages(kv_dtype))
 
     def _page_counts(self) -> PageCounts:
         size = self._page_bytes(self._served.kv_dtype)

@@ -30,6 +30,7 @@ from pitwall_tui.school import School
 from pitwall_tui.screens.academy import AcademyScreen
 from pitwall_tui.screens.batching import BatchingScreen
 from pitwall_tui.screens.help import HelpScreen
+from pitwall_tui.screens.memory import MemoryScreen
 from pitwall_tui.screens.race import RaceScreen
 from pitwall_tui.screens.results import ResultsScreen
 from pitwall_tui.screens.strategy import StrategyScreen
@@ -66,6 +67,7 @@ class PitWallApp(App[None], inherit_bindings=False):
             "workshop",
             "strategy",
             "academy",
+            "memory",
             "batching",
             "help",
         )
@@ -100,6 +102,7 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._workshop = WorkshopState()
         self._supposed: int | None = None
         self._school = School(self.academy)
+        self._chosen = 0
         self.ended: FeedEnded | None = None
         self._held: RaceView | None = None
         self._stopped = False
@@ -183,6 +186,7 @@ class PitWallApp(App[None], inherit_bindings=False):
             supposed=self._supposed,
             academy=self._school.view(),
             keys=self.wall.keys,
+            chosen=self._chosen,
         )
 
     def _make_live(self, details: Collection[str]) -> RaceView:
@@ -399,6 +403,17 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     def action_batching(self) -> None:
         self._turn_page(BatchingScreen(self.latest))
+
+    def action_memory(self) -> None:
+        self._turn_page(MemoryScreen(self.latest))
+
+    def action_choose_car(self, row: int) -> None:
+        """Look at the block table of the car in that row of the grid."""
+        self._chosen = row % max(1, len(self._frame.view.cars))
+        self._redraw()
+
+    def action_step_car(self, step: int) -> None:
+        self.action_choose_car(self._chosen + step)
 
     def action_workshop(self) -> None:
         if not self.feed.live:

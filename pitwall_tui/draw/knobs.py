@@ -35,7 +35,7 @@ _LEVELS: tuple[tuple[str, str, dict[str, str]], ...] = (
 )
 # Left out of a footer first.
 _YIELDING = (
-    "copy", "shot", "theme", "results", "academy", "strategy", "workshop", "batching"
+    "copy", "shot", "theme", "results", "academy", "strategy", "workshop", "batching", "memory"
 )  # fmt: skip
 
 

@@ -25,7 +25,8 @@ class Frame:
     in seconds; `moves` are cars that gained (1) or lost (-1) a place; `active` ids of commands
     whose thing is on; `countdown` seconds to the next race, where one is due; `workshop` what has
     been measured of the weights; `supposed` the acceptance that the strategy supposes, in percent;
-    `academy` how its students do; `keys` are those that the wall listens to.
+    `academy` how its students do; `chosen` the row of the car whose block table is looked at;
+    `keys` are those that the wall listens to.
     """
 
     view: RaceView
@@ -38,6 +39,7 @@ class Frame:
     workshop: WorkshopView
     supposed: int | None
     academy: AcademyView
+    chosen: int
     keys: Keys = KEYS
 
 

@@ -14,9 +14,11 @@ from pitwall_tui.draw.academy import (
 from pitwall_tui.draw.batching import draw_batch, draw_latencies, draw_modes, draw_queue
 from pitwall_tui.draw.cells import Rows
 from pitwall_tui.draw.chart import draw_chart
+from pitwall_tui.draw.held import draw_formats, draw_held, draw_index
 from pitwall_tui.draw.help import help_rows
 from pitwall_tui.draw.knobs import draw_footer, draw_knobs
 from pitwall_tui.draw.lights import draw_lights
+from pitwall_tui.draw.memory import draw_chosen, draw_pool, draw_tables
 from pitwall_tui.draw.pages import draw_pages
 from pitwall_tui.draw.radio import draw_radio
 from pitwall_tui.draw.results import draw_results
@@ -253,6 +255,54 @@ class Sweep(Panel):
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
         return draw_sweep(frame.academy, cells, height)
+
+
+class BlockTables(Panel):
+    hz = 4.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_tables(frame.view, frame.chosen, cells, height)
+
+
+class CarPages(Panel):
+    """The pages of the chosen car, by their numbers."""
+
+    hz = 4.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_chosen(frame.view, frame.chosen, cells, height)
+
+
+class Pool(Panel):
+    hz = 4.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_pool(frame.view, frame.chosen, cells, height)
+
+
+class Held(Panel):
+    """Bytes held over time."""
+
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_held(frame.view, cells, height)
+
+
+class Index(Panel):
+    """Of prefixes."""
+
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_index(frame.view, cells, height)
+
+
+class KVFormats(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_formats(frame.view, cells, height)
 
 
 class HelpPage(Panel):
