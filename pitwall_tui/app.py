@@ -26,8 +26,10 @@ from pitwall_tui.race.details import DETAILS
 from pitwall_tui.race.events import FeedEnded, FeedEvent, RecordingStopped, Refused
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.race.view import KnobView, RaceView
+from pitwall_tui.race.whatif import Dial, WhatIf
 from pitwall_tui.race.workshop import WorkshopState
 from pitwall_tui.screens.academy import AcademyScreen
+from pitwall_tui.screens.bottleneck import BottleneckScreen
 from pitwall_tui.screens.help import HelpScreen
 from pitwall_tui.screens.race import RaceScreen
 from pitwall_tui.screens.results import ResultsScreen
@@ -73,7 +75,16 @@ class PitWallApp(App[None], inherit_bindings=False):
     # All of it here: a default screen's own style sheet is not loaded.
     CSS_PATH: ClassVar[list[str | PurePath]] = [
         f"screens/{name}.tcss"
-        for name in ("wall", "race", "results", "workshop", "strategy", "academy", "help")
+        for name in (
+            "wall",
+            "race",
+            "results",
+            "workshop",
+            "strategy",
+            "academy",
+            "bottleneck",
+            "help",
+        )
     ]
     BINDINGS: ClassVar[list[BindingType]] = _bindings()
 
@@ -99,6 +110,7 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._workshop = WorkshopState()
         self._supposed: int | None = None
         self._school = AcademyState()
+        self._what_if = WhatIf()
         self.ended: FeedEnded | None = None
         self._held: RaceView | None = None
         self._stopped = False
@@ -176,6 +188,7 @@ class PitWallApp(App[None], inherit_bindings=False):
             workshop=self._workshop.view(),
             supposed=self._supposed,
             academy=self._school.view(),
+            what_if=self._what_if,
         )
 
     def _make_live(self, details: Collection[str]) -> RaceView:
@@ -402,6 +415,26 @@ class PitWallApp(App[None], inherit_bindings=False):
         """So many percent more, from what was supposed or measured."""
         share = acceptance(self._frame.view.speculation, self._supposed)
         self.action_suppose(round(100 * share / abs(step)) * abs(step) + step)
+
+    def action_bottleneck(self) -> None:
+        self._turn_page(BottleneckScreen)
+
+    def action_choose_dial(self, step: int) -> None:
+        """The keys turn another dial of what is supposed."""
+        self._suppose(self._what_if.chosen(step))
+
+    def action_turn_chosen(self, step: int) -> None:
+        self.action_turn_dial(self._what_if.dial, step)
+
+    def action_turn_dial(self, dial: Dial, step: int) -> None:
+        self._suppose(self._what_if.turned(dial, step))
+
+    def action_set_dial(self, dial: Dial, value: str | int) -> None:
+        self._suppose(self._what_if.with_value(dial, value))
+
+    def _suppose(self, what_if: WhatIf) -> None:
+        self._what_if = what_if
+        self._redraw()
 
     def action_academy(self) -> None:
         if self.academy is None:

@@ -34,7 +34,7 @@ _LEVELS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("none", "", _TIGHT),
 )
 # Left out of a footer first.
-_YIELDING = ("shot", "theme", "results", "academy", "strategy", "workshop")
+_YIELDING = ("shot", "theme", "results", "bottleneck", "academy", "strategy", "workshop")
 
 
 def _chip(knob: KnobView, names: str, pad: str, shorter: dict[str, str]) -> Row:

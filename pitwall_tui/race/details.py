@@ -4,12 +4,15 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields
 
 from engine.stats import EngineSnapshot, ModelInfo, StepStats
+from pitwall_tui.race.bottleneck import Bottleneck, BottleneckView
 from pitwall_tui.race.events import RaceStarted
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
     """Views of screens of their own, by their names; None of those that nobody looks at."""
+
+    bottleneck: BottleneckView | None = None
 
 
 NO_DETAILS = Details()
@@ -24,13 +27,21 @@ class Instruments:
 
     def __init__(self, race: RaceStarted, start: float, model: ModelInfo | None) -> None:
         self.model = model
+        self._time = start
+        self._bottleneck = Bottleneck()
 
     def add_step(self, step: StepStats, time: float) -> None:
         """A step that ended at `time`."""
+        self._bottleneck.add(step, time)
 
     def add_snapshot(self, snapshot: EngineSnapshot, time: float) -> None:
         """What came with the last of its steps."""
+        self._time = time
 
     def view(self, names: Collection[str]) -> Details:
         """The views of these names."""
-        return Details()
+        return Details(
+            bottleneck=self._bottleneck.view(self.model, self._time)
+            if "bottleneck" in names
+            else None,
+        )

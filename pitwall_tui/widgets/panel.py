@@ -12,6 +12,7 @@ from pitwall_tui.draw.cells import Row, Rows, Span
 from pitwall_tui.draw.status import Notice
 from pitwall_tui.race.academy import AcademyView
 from pitwall_tui.race.view import RaceView
+from pitwall_tui.race.whatif import WhatIf
 from pitwall_tui.race.workshop import WorkshopView
 from pitwall_tui.widgets.palette import Palette
 
@@ -24,7 +25,7 @@ class Frame:
     in seconds; `moves` are cars that gained (1) or lost (-1) a place; `active` ids of commands
     whose thing is on; `countdown` seconds to the next race, where one is due; `workshop` what has
     been measured of the weights; `supposed` the acceptance that the strategy supposes, in percent;
-    `academy` how its students do.
+    `academy` how its students do; `what_if` what is supposed of other machines and models.
     """
 
     view: RaceView
@@ -37,6 +38,7 @@ class Frame:
     workshop: WorkshopView
     supposed: int | None
     academy: AcademyView
+    what_if: WhatIf
 
 
 class Panel(Widget):

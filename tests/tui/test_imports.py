@@ -28,6 +28,9 @@ import pytest
                 "strategy",
                 "curves",
                 "academy",
+                "bottleneck",
+                "roofline",
+                "whatif",
             )
         ],
     ],
