@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from engine.bandwidth import read_bandwidth
 from engine.config import (
     KV_FORMATS,
     EngineConfig,
@@ -21,8 +20,10 @@ from engine.config import (
 )
 from engine.draft_model import Draft, DraftModel, NoDraft
 from engine.figures import page_counts, page_map, request_stats
+from engine.flops import step_flops
 from engine.formats import Formats
 from engine.kvcache import KVCache
+from engine.machine import Machine, measured
 from engine.meter import Meter, reference
 from engine.pages import InvariantError, PagePool, pages_for
 from engine.plan import Row, StepPlan, StepResult
@@ -64,7 +65,7 @@ class Engine:
         self._clock = clock
         self._knobs = formats.effective(knobs)
         self._served = self._knobs  # those of the last step
-        self._read_gbs = 0.0
+        self._machine = Machine()
         self._draft: Draft = NoDraft()
         if config.draft is not None:
             self._draft = self.open_draft(config.draft)
@@ -332,6 +333,7 @@ class Engine:
             draft_length=plan.draft_length,
             caught_up=proposal.caught_up,
             trial=plan.trial,
+            flops=step_flops(self._formats.spec, plan.rows),
         )
 
     def _adopt(self) -> list[tuple[str, int]]:
@@ -422,8 +424,8 @@ class Engine:
 
     def warm_up(self) -> None:
         """Run the usual batch sizes once, so that no step of a race pays for building kernels, and
-        measure how fast this machine reads its memory."""
-        self._read_gbs = read_bandwidth(self._formats.device)
+        measure what this machine can do."""
+        self._machine = measured(self._formats.device, self._formats.native)
         # As many as can run: each holds a page at least.
         most = min(self._knobs.max_batch, self._pool.total, WARM_BATCH)
         size = min(self.config.page_size, self._formats.max_context - 1)
@@ -477,8 +479,11 @@ class Engine:
             max_context=self._formats.max_context,
             device=str(self._formats.device),
             threads=torch.get_num_threads(),
-            read_gbs=self._read_gbs,
+            read_gbs=self._machine.read_gbs,
             why_torch=self._formats.why_torch,
+            float_gflops=self._machine.float_gflops,
+            int8_gops=self._machine.int8_gops,
+            memory_bytes=self._machine.memory_bytes,
         )
 
     def snapshot(

@@ -119,7 +119,8 @@ class StepStats:
     """What one step did. `knobs` are those the plan used.
 
     `weight_bytes` and `kv_bytes` are what its forward had to read at least: the weights once a
-    pass, the keys and values of each row's context once.
+    pass, the keys and values of each row's context once. `flops` is its arithmetic, as
+    engine/flops.py counts it; what the draft model reads and computes is in none of them.
 
     `tokens` holds (request id, output tokens committed) and is in batch order; `preempted`
     holds (request id, tokens whose keys and values were thrown away); `finished` holds
@@ -155,6 +156,7 @@ class StepStats:
     draft_length: int = 0
     caught_up: int = 0
     trial: bool = False
+    flops: int = 0
 
     @property
     def output_tokens(self) -> int:
@@ -237,7 +239,8 @@ class ModelInfo:
     """What was loaded: bytes are those of the tensors' storages.
 
     `read_gbs` is this machine's memory, read by all threads, in 10^9 bytes a second as measured;
-    `why_torch` says why there are no native kernels here, "" where there are.
+    `why_torch` says why there are no native kernels here, "" where there are. `float_gflops`,
+    `int8_gops` and `memory_bytes` are the machine's too: see engine/machine.py, 0 is not measured.
     """
 
     name: str
@@ -254,6 +257,9 @@ class ModelInfo:
     threads: int
     read_gbs: float
     why_torch: str
+    float_gflops: float = 0.0
+    int8_gops: float = 0.0
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,10 +25,12 @@ from pitwall_tui.race.details import DETAILS
 from pitwall_tui.race.events import FeedEnded, FeedEvent, RecordingStopped, Refused
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.race.view import Flag, KnobView, RaceView
+from pitwall_tui.race.whatif import Dial, WhatIf
 from pitwall_tui.race.workshop import WorkshopState
 from pitwall_tui.school import School
 from pitwall_tui.screens.academy import AcademyScreen
 from pitwall_tui.screens.batching import BatchingScreen
+from pitwall_tui.screens.bottleneck import BottleneckScreen
 from pitwall_tui.screens.help import HelpScreen
 from pitwall_tui.screens.memory import MemoryScreen
 from pitwall_tui.screens.race import RaceScreen
@@ -69,6 +71,7 @@ class PitWallApp(App[None], inherit_bindings=False):
             "academy",
             "memory",
             "batching",
+            "bottleneck",
             "help",
         )
     ]
@@ -103,6 +106,7 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._supposed: int | None = None
         self._school = School(self.academy)
         self._chosen = 0
+        self._what_if = WhatIf()
         self.ended: FeedEnded | None = None
         self._held: RaceView | None = None
         self._stopped = False
@@ -187,6 +191,7 @@ class PitWallApp(App[None], inherit_bindings=False):
             academy=self._school.view(),
             keys=self.wall.keys,
             chosen=self._chosen,
+            what_if=self._what_if,
         )
 
     def _make_live(self, details: Collection[str]) -> RaceView:
@@ -426,6 +431,26 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     def _suppose(self, percent: int | None) -> None:
         self._supposed = percent
+
+    def action_bottleneck(self) -> None:
+        self._turn_page(BottleneckScreen(self.latest))
+
+    def action_choose_dial(self, step: int) -> None:
+        """The keys turn another dial of what is supposed."""
+        self._project(self._what_if.chosen(step))
+
+    def action_turn_chosen(self, step: int) -> None:
+        self.action_turn_dial(self._what_if.dial, step)
+
+    def action_turn_dial(self, dial: Dial, step: int) -> None:
+        self._project(self._what_if.turned(dial, step))
+
+    def action_set_dial(self, dial: Dial, value: str | int) -> None:
+        self._project(self._what_if.with_value(dial, value))
+
+    def _project(self, what_if: WhatIf) -> None:
+        self._what_if = what_if
+        self._redraw()
 
     def action_academy(self) -> None:
         if not self.feed.live:

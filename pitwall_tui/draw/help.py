@@ -37,6 +37,12 @@ SIGNS: tuple[tuple[Span, str, str], ...] = (
     (Span("2.31x", "text"), "projection",
      "(1 - a^(k+1)) / ((1 - a)(k c + 1)): k drafts, a share a of those judged accepted, a pass of"
      " the junior c of a verification; theory, not measured"),
+    (Span("MBU MFU", "text"), "roofline",
+     "shares of this machine's reading speed and arithmetic peak, as measured, that a forward"
+     " reaches; memory-, compute-, overhead-bound: what alone would take most of a step"),
+    (Span("what if", "text"), "projection",
+     "published shapes at the best MBU and MFU of this race; the shorter of memory and arithmetic"
+     " is hidden, a prompt is one pass, each request at its full context, no time outside"),
     (Span("M09", "draft.accepted underline"), "underlined", "drafted, and accepted by the chief"),
     (Span("[1]", "draft.overruled strike"), "in brackets",
      "drafted, and overruled; bold: what the chief wrote itself"),

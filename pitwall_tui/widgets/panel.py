@@ -13,6 +13,7 @@ from pitwall_tui.draw.cells import Row, Rows, Span, plain
 from pitwall_tui.draw.status import Notice
 from pitwall_tui.race.academy import AcademyView
 from pitwall_tui.race.view import RaceView
+from pitwall_tui.race.whatif import WhatIf
 from pitwall_tui.race.workshop import WorkshopView
 from pitwall_tui.widgets.palette import Palette
 
@@ -26,7 +27,8 @@ class Frame:
     whose thing is on; `countdown` seconds to the next race, where one is due; `workshop` what has
     been measured of the weights; `supposed` the acceptance that the strategy supposes, in percent;
     `academy` how its students do; `chosen` the row of the car whose block table is looked at;
-    `keys` are those that the wall listens to.
+    `what_if` what is supposed of other machines and models; `keys` are those that the wall listens
+    to.
     """
 
     view: RaceView
@@ -40,6 +42,7 @@ class Frame:
     supposed: int | None
     academy: AcademyView
     chosen: int
+    what_if: WhatIf
     keys: Keys = KEYS
 
 

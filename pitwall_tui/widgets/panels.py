@@ -12,6 +12,7 @@ from pitwall_tui.draw.academy import (
     draw_sweep,
 )
 from pitwall_tui.draw.batching import draw_batch, draw_latencies, draw_modes, draw_queue
+from pitwall_tui.draw.bottleneck import draw_ceilings, draw_phases
 from pitwall_tui.draw.cells import Rows
 from pitwall_tui.draw.chart import draw_chart
 from pitwall_tui.draw.held import draw_formats, draw_held, draw_index
@@ -22,6 +23,7 @@ from pitwall_tui.draw.memory import draw_chosen, draw_pool, draw_tables
 from pitwall_tui.draw.pages import draw_pages
 from pitwall_tui.draw.radio import draw_radio
 from pitwall_tui.draw.results import draw_results
+from pitwall_tui.draw.roofline import draw_roofline
 from pitwall_tui.draw.small import draw_too_small
 from pitwall_tui.draw.speculation import draw_speculation
 from pitwall_tui.draw.spread import draw_off, draw_pairs, draw_weights
@@ -34,6 +36,7 @@ from pitwall_tui.draw.strategy import (
 )
 from pitwall_tui.draw.tower import draw_tower
 from pitwall_tui.draw.track import draw_track
+from pitwall_tui.draw.whatif import draw_whatif
 from pitwall_tui.draw.workshop import draw_bench, draw_footprints, draw_layers
 from pitwall_tui.widgets.panel import Frame, Panel
 
@@ -283,6 +286,12 @@ class Pool(Panel):
 class Held(Panel):
     """Bytes held over time."""
 
+
+class Ceilings(Panel):
+    """What this machine can do, and what bounds the engine on it."""
+
+    """What this machine can do, and what bounds the engine on it."""
+
     hz = 2.0
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
@@ -303,6 +312,38 @@ class KVFormats(Panel):
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
         return draw_formats(frame.view, cells, height)
+
+
+class Ceilings(Panel):
+    """What this machine can do, and what bounds the engine on it."""
+
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_ceilings(frame.view.details.bottleneck, cells, height)
+
+
+class Phases(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_phases(frame.view.details.bottleneck, cells, height)
+
+
+class Roofline(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_roofline(frame.view.details.bottleneck, cells, height)
+
+
+class Elsewhere(Panel):
+    """What is supposed of other machines and models."""
+
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_whatif(frame.view.details.bottleneck, frame.what_if, cells, height)
 
 
 class HelpPage(Panel):
