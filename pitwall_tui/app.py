@@ -17,7 +17,7 @@ from engine.config import KNOBS, Knobs
 from pitwall_tui.cadence import Cadence
 from pitwall_tui.commands import KNOB_KEY, changed_pace, turned
 from pitwall_tui.draw.ascii import to_ascii
-from pitwall_tui.draw.moves import Moves
+from pitwall_tui.draw.moves import Fresh, Moves
 from pitwall_tui.draw.status import Notice
 from pitwall_tui.feed.academy import Academy, NoAcademy
 from pitwall_tui.feed.base import Feed
@@ -101,7 +101,8 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._cadence = Cadence()
         self._ticked_at = 0.0
         self._beat = 0
-        self._moves = Moves()
+        self._moves, self._fresh = Moves(), Fresh()
+        self._followed: int | None = None
         self._workshop = WorkshopState()
         self._supposed: int | None = None
         self._school = School(self.academy)
@@ -173,7 +174,7 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     def _make_frame(self) -> Frame:
         now = self.clock()
-        live = self._make_live(self._looked_at())
+        live = self._make_live(self._looked_at(), [self._followed] if self._followed else [])
         active = {"pause"} if live.status.paused else set()
         if self._held is not None:
             active.add("freeze")
@@ -184,6 +185,8 @@ class PitWallApp(App[None], inherit_bindings=False):
             now=now,
             notice=Notice(frozen=self._held is not None, replay=not self.feed.live),
             moves=self._moves.update(view, now),
+            fresh=self._fresh.update(view, now),
+            followed=self._followed,
             active=frozenset(active),
             countdown=self._countdown(now, live.status.paused),
             workshop=self._workshop.view(),
@@ -194,8 +197,8 @@ class PitWallApp(App[None], inherit_bindings=False):
             what_if=self._what_if,
         )
 
-    def _make_live(self, details: Collection[str]) -> RaceView:
-        live = self._with_asked(self.state.view(self.clock(), details))
+    def _make_live(self, details: Collection[str], followed: Collection[int]) -> RaceView:
+        live = self._with_asked(self.state.view(self.clock(), details, followed))
         if self._stopped:
             still = replace(live.status, paused=True, tokens_per_second=0.0, step_ms=0.0)
             live = replace(live, status=still)
@@ -389,7 +392,25 @@ class PitWallApp(App[None], inherit_bindings=False):
         self.feed.set_paused(paused)
 
     def action_freeze(self) -> None:
-        self._held = self._make_live(DETAILS) if self._held is None else None
+        """Hold the view with all that may be looked at while it is held."""
+        everyone = [car.number for car in self._frame.live.cars]
+        self._held = self._make_live(DETAILS, everyone) if self._held is None else None
+        self._redraw()
+
+    def action_follow(self, number: int | None) -> None:
+        """Follow the car of this number, or let go of it; None: follow none."""
+        self._follow(None if number == self._followed else number)
+
+    def action_step_followed(self, step: int) -> None:
+        """Follow the car so many places further down, of none the first or the last; round the
+        end."""
+        cars, row = self._frame.view.cars, self._frame.followed_row
+        if cars:
+            start = row if row is not None else -1 if step > 0 else 0
+            self._follow(cars[(start + step) % len(cars)].number)
+
+    def _follow(self, number: int | None) -> None:
+        self._followed = number
         self._redraw()
 
     def action_next_race(self) -> None:

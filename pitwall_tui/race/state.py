@@ -32,6 +32,7 @@ from pitwall_tui.race.events import (
     RedFlag,
     Refused,
 )
+from pitwall_tui.race.follow import follow, writing
 from pitwall_tui.race.ghost import Ghosts, Run
 from pitwall_tui.race.grammar import LapLine, OutLine
 from pitwall_tui.race.ledger import Ledger, waste_percent
@@ -42,6 +43,7 @@ from pitwall_tui.race.view import (
     CarState,
     CarView,
     Flag,
+    FollowView,
     KnobView,
     LightView,
     PagesView,
@@ -152,10 +154,13 @@ class RaceState:
         laps = {id: car.completed for id, car in self._cars.items()}
         return self._ledger.summary(self._model, laps, self._red_flags)
 
-    def view(self, now: float, details: Collection[str] = ()) -> RaceView:
+    def view(
+        self, now: float, details: Collection[str] = (), followed: Collection[int] = ()
+    ) -> RaceView:
         """The picture of the race at `now`, which is the time of the screen's own clock.
 
-        `details` names the views of `Details` that somebody looks at.
+        `details` names the views of `Details` that somebody looks at, `followed` the numbers of the
+        cars that somebody follows.
         """
         cars = self._classified()
         circuit = CIRCUITS.get(self._race.circuit)
@@ -184,6 +189,7 @@ class RaceState:
             totals=totals(self._ledger, self._model, self._red_flags),
             details=self._instruments.view(details),
             ghost=self._ghosts.view(self._marks()),
+            followed=self._followed(cars, followed),
         )
 
     # Folding
@@ -416,12 +422,24 @@ class RaceState:
         return tuple(views)
 
     def _writing(self, cars: list[Car]) -> WritingView | None:
-        """Of the car in front that still writes."""
+        """Of the car in front that still writes, where somebody drafts."""
         drafting = self._step is not None and self._step.knobs.speculation != "off"
         car = next((car for car in cars if not car.over), None)
-        if car is None or not drafting:
-            return None
-        return WritingView(car.start.code, car.team, car.lap, tuple(car.written))
+        return writing(car) if car is not None and drafting else None
+
+    def _followed(self, cars: list[Car], numbers: Collection[int]) -> dict[int, FollowView]:
+        return {
+            car.start.number: follow(
+                car,
+                cars,
+                self._ledger.accounts[car.start.id],
+                self._requests.get(car.start.id),
+                None if self._still else self._window.latency(car.start.id),
+                self._time,
+            )
+            for car in cars
+            if car.start.number in numbers
+        }
 
     @property
     def _still(self) -> bool:

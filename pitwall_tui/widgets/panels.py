@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from textual.events import Click
 from textual.geometry import Size
 
 from pitwall_tui.draw.academy import (
@@ -15,12 +16,13 @@ from pitwall_tui.draw.batching import draw_batch, draw_latencies, draw_modes, dr
 from pitwall_tui.draw.bottleneck import draw_ceilings, draw_phases
 from pitwall_tui.draw.cells import Rows
 from pitwall_tui.draw.chart import draw_chart
+from pitwall_tui.draw.follow import draw_follow
 from pitwall_tui.draw.held import draw_formats, draw_held, draw_index
 from pitwall_tui.draw.help import help_rows
 from pitwall_tui.draw.knobs import draw_footer, draw_knobs
 from pitwall_tui.draw.lights import draw_lights
 from pitwall_tui.draw.memory import draw_chosen, draw_pool, draw_tables
-from pitwall_tui.draw.pages import draw_pages
+from pitwall_tui.draw.pages import draw_pages, page_at
 from pitwall_tui.draw.radio import draw_radio
 from pitwall_tui.draw.results import draw_results
 from pitwall_tui.draw.roofline import draw_roofline
@@ -54,7 +56,7 @@ class Tower(Panel):
     hz = 5.0
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        return draw_tower(frame.view, cells, height, frame.moves)
+        return draw_tower(frame.view, cells, height, frame.moves, frame.followed, fresh=frame.fresh)
 
 
 class TrackMap(Panel):
@@ -63,14 +65,37 @@ class TrackMap(Panel):
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
         if frame.view.status.flag == "lights":
             return draw_lights(frame.view.lights, frame.now, cells, height)
-        return draw_track(frame.view, cells, height)
+        return draw_track(frame.view, cells, height, frame.followed)
 
 
 class PageMap(Panel):
+    """Who holds which pages; a click on one follows the car that does."""
+
     hz = 4.0
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        return draw_pages(frame.view.pages, cells, height)
+        return draw_pages(frame.view.pages, cells, height, frame.followed_row)
+
+    async def on_click(self, event: Click) -> None:
+        if self._frame is None:
+            return
+        view = self._frame.view
+        pages = page_at(view.pages, *self.size, event.x, event.y)
+        rows = (view.pages.cars[page] for page in pages)
+        row = next((row for row in rows if row < len(view.cars)), None)
+        if row is not None:
+            await self.run_action(f"app.follow({view.cars[row].number})")
+
+
+class Following(Panel):
+    """The car that is followed, in a few figures."""
+
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        row = frame.followed_row
+        car = None if row is None else frame.view.cars[row]
+        return draw_follow(car, frame.following, cells, height)
 
 
 class Throughput(Panel):
@@ -85,7 +110,9 @@ class Radio(Panel):
     hz = 5.0
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        return draw_radio(frame.view.radio, cells, height, frame.view.writing)
+        following = frame.following
+        writing = frame.view.writing if following is None else following.writing
+        return draw_radio(frame.view.radio, cells, height, writing)
 
 
 class Speculation(Panel):
@@ -285,12 +312,6 @@ class Pool(Panel):
 
 class Held(Panel):
     """Bytes held over time."""
-
-
-class Ceilings(Panel):
-    """What this machine can do, and what bounds the engine on it."""
-
-    """What this machine can do, and what bounds the engine on it."""
 
     hz = 2.0
 
