@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
@@ -15,15 +16,17 @@ from textual.screen import Screen
 
 from engine.config import KNOBS, Knobs
 from pitwall_tui.cadence import Cadence
-from pitwall_tui.commands import COMMANDS, KNOB_KEY, KNOB_KEYS, changed_pace, turned
+from pitwall_tui.commands import COMMANDS, KNOB_KEY, KNOB_KEYS, Command, changed_pace, turned
 from pitwall_tui.draw.moves import Moves
 from pitwall_tui.draw.status import Notice
 from pitwall_tui.draw.strategy import acceptance
 from pitwall_tui.feed.academy import Academy
 from pitwall_tui.feed.base import Feed
+from pitwall_tui.feed.record import Recorder, RecordingError
 from pitwall_tui.race.academy import AcademyState
 from pitwall_tui.race.details import DETAILS
 from pitwall_tui.race.events import FeedEnded, FeedEvent, RecordingStopped, Refused
+from pitwall_tui.race.playback import PlaybackView
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.race.view import KnobView, RaceView
 from pitwall_tui.race.workshop import WorkshopState
@@ -43,27 +46,26 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _INTERRUPTED = 130
 
 
-def _bindings() -> list[BindingType]:
-    bindings: list[BindingType] = []
-    for command in COMMANDS:
+def bindings(commands: Iterable[Command]) -> list[BindingType]:
+    """The keys of commands, and of knobs where they are not taken."""
+    bound: dict[str, BindingType] = {}
+    for command in commands:
         for key in command.keys.split(","):
             # Keys with ctrl reach us even where text is typed; letters there are text.
             always = key.startswith("ctrl+")
-            bindings.append(
-                Binding(key, command.action, command.label, show=False, priority=always)
-            )
+            binding = Binding(key, command.action, command.label, show=False, priority=always)
+            bound.setdefault(key, binding)
     for knob in KNOB_KEYS:
-        turns = ((knob.key, 1), (knob.up, 1), (knob.down, -1))
-        bindings += [
-            Binding(key, f"turn_knob('{knob.name}', {step})", knob.name, show=False)
-            for key, step in turns
-            if key
-        ]
-    return bindings
+        for key, step in ((knob.key, 1), (knob.up, 1), (knob.down, -1)):
+            action = f"turn_knob('{knob.name}', {step})"
+            if key:
+                bound.setdefault(key, Binding(key, action, knob.name, show=False))
+    return list(bound.values())
 
 
 class PitWallApp(App[None], inherit_bindings=False):
-    """The pit wall over any feed; without an `academy` nobody can be taught beside the race.
+    """The pit wall over any feed; without an `academy` nobody can be taught beside the race, and
+    nothing recorded without a `recorder`.
 
     `fps` 0 starts no timer: `tick()` is then called from outside. The feed is started once the
     first frame is up, and closed exactly once, however the app ends.
@@ -75,13 +77,15 @@ class PitWallApp(App[None], inherit_bindings=False):
         f"screens/{name}.tcss"
         for name in ("wall", "race", "results", "workshop", "strategy", "academy", "help")
     ]
-    BINDINGS: ClassVar[list[BindingType]] = _bindings()
+    commands: ClassVar[tuple[Command, ...]] = COMMANDS
+    BINDINGS: ClassVar[list[BindingType]] = bindings(COMMANDS)
 
     def __init__(
         self,
         feed: Feed,
         state: RaceState,
         academy: Academy | None = None,
+        recorder: Recorder | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         fps: float = 10,
@@ -90,6 +94,7 @@ class PitWallApp(App[None], inherit_bindings=False):
         self.feed = feed
         self.state = state
         self.academy = academy
+        self.recorder = recorder
         self.clock = clock
         self.fps = fps
         self._cadence = Cadence()
@@ -101,7 +106,6 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._school = AcademyState()
         self.ended: FeedEnded | None = None
         self._held: RaceView | None = None
-        self._stopped = False
         self._asked: Knobs | None = None
         self._asked_pace: float | None = None
         self._asked_pause: bool | None = None
@@ -161,29 +165,44 @@ class PitWallApp(App[None], inherit_bindings=False):
     def _make_frame(self) -> Frame:
         now = self.clock()
         live = self._make_live(self._looked_at())
-        active = {"pause"} if live.status.paused else set()
-        if self._held is not None:
-            active.add("freeze")
         view = live if self._held is None else self._held
         return Frame(
             view=view,
             live=live,
             now=now,
-            notice=Notice(frozen=self._held is not None, replay=not self.feed.live),
+            notice=Notice(
+                frozen=self._held is not None, replay=not self.feed.live, recorded=self._recorded()
+            ),
             moves=self._moves.update(view, now),
-            active=frozenset(active),
+            active=frozenset(self._active(live)),
             countdown=self._countdown(now, live.status.paused),
             workshop=self._workshop.view(),
             supposed=self._supposed,
             academy=self._school.view(),
+            commands=self.commands,
+            playback=self._playback(),
         )
 
     def _make_live(self, details: Collection[str]) -> RaceView:
-        live = self._with_asked(self.state.view(self.clock(), details))
-        if self._stopped:
-            still = replace(live.status, paused=True, tokens_per_second=0.0, step_ms=0.0)
-            live = replace(live, status=still)
-        return live
+        return self._with_asked(self.state.view(self.clock(), details))
+
+    def _active(self, live: RaceView) -> set[str]:
+        """Ids of commands whose thing is on."""
+        on = {
+            "pause": live.status.paused,
+            "freeze": self._held is not None,
+            "record": self._recorded() is not None,
+        }
+        return {id for id, is_on in on.items() if is_on}
+
+    def _recorded(self) -> int | None:
+        """Bytes of the file that is being recorded to."""
+        file = self.recorder.file if self.recorder is not None else None
+        return file.size if file is not None else None
+
+    def _playback(self) -> PlaybackView | None:
+        """Where a recording stands: an engine's race is none."""
+        return None
 
     def _looked_at(self) -> Collection[str]:
         """The details that the screen draws."""
@@ -298,10 +317,10 @@ class PitWallApp(App[None], inherit_bindings=False):
     # Commands
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        for command in COMMANDS:
+        for command in self.commands:
             name = command.id.replace("_", " ")
             yield SystemCommand(name, command.help, self._runner(command.action))
-        for knob in KNOBS:
+        for knob in KNOBS if self.feed.live else ():
             for value in KNOB_KEY[knob.name].steps:
                 action = f"set_knob('{knob.name}', '{value}')"
                 yield SystemCommand(f"{knob.name}: {value}", knob.help, self._runner(action))
@@ -324,7 +343,7 @@ class PitWallApp(App[None], inherit_bindings=False):
     def _engine_is_up(self) -> bool:
         """Whether there is an engine to speak to; where there is none yet, that is said."""
         view = self._frame.live
-        up = not self.feed.live or (bool(view.cars) and view.status.flag != "red")
+        up = bool(view.cars) and view.status.flag != "red"
         if not up:
             self._say("the engine is not up yet", "warning")
         return up
@@ -354,23 +373,20 @@ class PitWallApp(App[None], inherit_bindings=False):
         self.feed.set_pace(self._asked_pace)
 
     def action_pause(self) -> None:
-        """Pause the engine between two steps, or the playing of a recording."""
+        """Pause the engine between two steps."""
         if not self._frame.live.cars and not self._engine_is_up():
             return
-        if self.feed.live:
-            status = self._frame.live.status
-            now = status.paused if self._asked_pause is None else self._asked_pause
-            self._asked_pause = paused = not now
-        else:
-            self._stopped = paused = not self._stopped
-        self.feed.set_paused(paused)
+        status = self._frame.live.status
+        now = status.paused if self._asked_pause is None else self._asked_pause
+        self._asked_pause = not now
+        self.feed.set_paused(self._asked_pause)
 
     def action_freeze(self) -> None:
         self._held = self._make_live(DETAILS) if self._held is None else None
         self._redraw()
 
     def action_next_race(self) -> None:
-        """Start the next race at once; of a recording, go to where its next one starts."""
+        """Start the next race at once."""
         if self._engine_is_up():
             self._next_at = None
             self.feed.next_race()
@@ -465,6 +481,15 @@ class PitWallApp(App[None], inherit_bindings=False):
         """Ask for what is chosen, where somebody is there to read it."""
         if self._is_reading():
             self.feed.study(*self._workshop.question)
+            self._redraw()
+
+    def action_record(self) -> None:
+        """Record the running race, all of it, or end the recording."""
+        if self.recorder is not None:
+            try:
+                self._say(self.recorder.switch(datetime.now()))
+            except RecordingError as error:
+                self._say(str(error), "error")
             self._redraw()
 
     def action_interrupt(self) -> None:

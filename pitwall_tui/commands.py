@@ -41,6 +41,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("academy", "f6,a", "F6", "academy",
             "a draft model is distilled beside the race: losses, agreement, temperatures",
             "academy"),
+    Command("record", "R", "R", "record", "record the race, from its start on; or end it", "rec",
+            "end rec"),
     Command("theme", "t", "t", "switch_theme", "dark or light", "theme"),
     Command("shot", "s", "s", "shot", "save the screen as an SVG picture", "shot"),
     Command("help", "question_mark", "?", "help", "keys, signs and knobs", "help"),

@@ -4,11 +4,13 @@ import argparse
 import time
 
 from pitwall_tui.cli.output import check_json_target, need_terminal, say, write_figures
-from pitwall_tui.feed.record import events_of
+from pitwall_tui.feed.reading import events_of
 from pitwall_tui.feed.replay import ReplayFeed
+from pitwall_tui.paths import asset
 from pitwall_tui.race.errors import RaceError
-from pitwall_tui.race.state import RaceState
 from pitwall_tui.report import print_summary, summary
+
+DEMO = asset("races/demo.jsonl.gz")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -21,10 +23,23 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.json is not None:
         raise RaceError("--json is for --headless replays")
-    feed = ReplayFeed(args.file, time.monotonic)
-    need_terminal("pitwall replay FILE --headless")
-    from pitwall_tui.app import PitWallApp
+    return play(ReplayFeed(args.file, time.monotonic, loop=args.loop), "replay FILE --headless")
 
-    app = PitWallApp(feed, RaceState(feed.source))
+
+def run_demo(args: argparse.Namespace) -> int:
+    """`pitwall --demo`: the shipped races, again and again."""
+    if args.command is not None:
+        raise RaceError(f"--demo stands alone, without {args.command}")
+    player = ReplayFeed(DEMO, time.monotonic, loop=True)
+    player.next_race()  # nobody waits for an engine that is not there
+    return play(player, f"replay {DEMO} --headless")
+
+
+def play(player: ReplayFeed, instead: str) -> int:
+    """On the screen; `instead` is the command for where there is none."""
+    need_terminal(f"pitwall {instead}")
+    from pitwall_tui.player import PlayerApp
+
+    app = PlayerApp(player)
     app.run()
     return app.return_code or 0

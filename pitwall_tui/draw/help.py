@@ -1,7 +1,9 @@
 """The help page: keys, knobs, and what each sign of the race is in the engine."""
 
+from collections.abc import Iterable
+
 from engine.config import KNOBS
-from pitwall_tui.commands import COMMANDS, KNOB_KEY
+from pitwall_tui.commands import COMMANDS, KNOB_KEY, Command
 from pitwall_tui.draw.cells import Row, Span, fit, fit_row, heading, wrap
 
 SIGNS: tuple[tuple[Span, str, str], ...] = (
@@ -61,10 +63,10 @@ def _sign(sign: Span, where: str, meaning: str, cells: int) -> list[Row]:
     return [(*named, Span(lines[0], "text")), *[(Span(" " * 31), Span(m)) for m in lines[1:]]]
 
 
-def help_rows(cells: int) -> tuple[Row, ...]:
-    """The whole page at a width; as many rows as it takes."""
+def help_rows(cells: int, commands: Iterable[Command] = COMMANDS) -> tuple[Row, ...]:
+    """The whole page at a width, for a wall with these commands; as many rows as it takes."""
     rows: list[Row] = [heading("KEYS", (Span("esc closes", "dim"),), cells)]
-    for command in COMMANDS:
+    for command in commands:
         rows += _pair(Span(command.shown, "knob.key bold"), command.help, cells)
     rows += _pair(Span("ctrl+p", "knob.key bold"), "every command by name", cells)
     rows += [(), heading("KNOBS", (Span("used from the engine's next step on", "dim"),), cells)]

@@ -1,5 +1,7 @@
 """The knob bar and the footer: every key with what it does, each of them to be clicked."""
 
+from collections.abc import Iterable
+
 from pitwall_tui.commands import COMMANDS, DEFAULTS, KNOB_KEY, Command
 from pitwall_tui.draw.cells import Row, Rows, Span, fit_box, row_width
 from pitwall_tui.race.view import KnobView
@@ -34,7 +36,10 @@ _LEVELS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("none", "", _TIGHT),
 )
 # Left out of a footer first.
-_YIELDING = ("shot", "theme", "results", "academy", "strategy", "workshop")
+_YIELDING = (
+    *("shot", "theme", "record", "results", "academy", "strategy", "workshop"),
+    *("far_back", "far_on", "last", "next", "tenths", "step_back", "step_on"),
+)
 
 
 def _chip(knob: KnobView, names: str, pad: str, shorter: dict[str, str]) -> Row:
@@ -80,8 +85,8 @@ def _hint(command: Command, active: bool) -> Row:
     )
 
 
-def _hints(left_out: frozenset[str], active: frozenset[str]) -> Row:
-    shown = [c for c in COMMANDS if c.label and c.id not in left_out]
+def _hints(commands: Iterable[Command], left_out: frozenset[str], active: frozenset[str]) -> Row:
+    shown = [c for c in commands if c.label and c.id not in left_out]
     spans: list[Span] = []
     for command, following in zip(shown, (*shown[1:], None), strict=True):
         key, label = _hint(command, command.id in active)
@@ -90,13 +95,18 @@ def _hints(left_out: frozenset[str], active: frozenset[str]) -> Row:
     return tuple(spans)
 
 
-def draw_footer(active: frozenset[str], cells: int, height: int = 1) -> Rows:
+def draw_footer(
+    active: frozenset[str],
+    cells: int,
+    height: int = 1,
+    commands: tuple[Command, ...] = COMMANDS,
+) -> Rows:
     """The commands with their keys; `active` holds ids of those whose thing is switched on."""
     left_out: frozenset[str] = frozenset()
     for id in _YIELDING:
-        if row_width(_hints(left_out, active)) > cells:
+        if row_width(_hints(commands, left_out, active)) > cells:
             left_out |= {id}
     for id in reversed(_YIELDING):  # what was left out for nothing, as a longer one had to go too
-        if row_width(_hints(left_out - {id}, active)) <= cells:
+        if row_width(_hints(commands, left_out - {id}, active)) <= cells:
             left_out -= {id}
-    return fit_box((_hints(left_out, active),), cells, height)
+    return fit_box((_hints(commands, left_out, active),), cells, height)

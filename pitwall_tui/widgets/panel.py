@@ -8,9 +8,11 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
+from pitwall_tui.commands import COMMANDS, Command
 from pitwall_tui.draw.cells import Row, Rows, Span
 from pitwall_tui.draw.status import Notice
 from pitwall_tui.race.academy import AcademyView
+from pitwall_tui.race.playback import PlaybackView
 from pitwall_tui.race.view import RaceView
 from pitwall_tui.race.workshop import WorkshopView
 from pitwall_tui.widgets.palette import Palette
@@ -24,7 +26,8 @@ class Frame:
     in seconds; `moves` are cars that gained (1) or lost (-1) a place; `active` ids of commands
     whose thing is on; `countdown` seconds to the next race, where one is due; `workshop` what has
     been measured of the weights; `supposed` the acceptance that the strategy supposes, in percent;
-    `academy` how its students do.
+    `academy` how its students do; `commands` those of this wall; `playback` where a recording
+    stands that is played, None where the race is an engine's.
     """
 
     view: RaceView
@@ -37,6 +40,8 @@ class Frame:
     workshop: WorkshopView
     supposed: int | None
     academy: AcademyView
+    commands: tuple[Command, ...] = COMMANDS
+    playback: PlaybackView | None = None
 
 
 class Panel(Widget):

@@ -375,7 +375,7 @@ def test_help_and_quit_are_always_in_the_footer(cells: int) -> None:
 
 def test_a_footer_leaves_out_no_more_than_it_has_to() -> None:
     text = plain(draw_footer(frozenset(), 80)).rstrip()
-    assert "w workshop" in text
+    assert "F4 workshop" in text
     missing = [c for c in COMMANDS if c.label and f"{c.shown} {c.label}" not in text]
     for command in missing:
         if command.label != "pace":  # two keys share it
