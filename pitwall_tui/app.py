@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
@@ -15,14 +16,16 @@ from textual.screen import Screen
 
 from engine.config import KNOBS, Knobs
 from pitwall_tui.cadence import Cadence
-from pitwall_tui.commands import KNOB_KEY, changed_pace, turned
+from pitwall_tui.commands import KNOB_KEY, Keys, changed_pace, turned
 from pitwall_tui.draw.ascii import to_ascii
 from pitwall_tui.draw.moves import Fresh, Moves
 from pitwall_tui.draw.status import Notice
 from pitwall_tui.feed.academy import Academy, NoAcademy
 from pitwall_tui.feed.base import Feed
+from pitwall_tui.feed.record import Recorder, RecordingError
 from pitwall_tui.race.details import DETAILS
 from pitwall_tui.race.events import FeedEnded, FeedEvent, RecordingStopped, Refused
+from pitwall_tui.race.playback import PlaybackView
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.race.view import Flag, KnobView, RaceView
 from pitwall_tui.race.whatif import Dial, WhatIf
@@ -38,7 +41,7 @@ from pitwall_tui.screens.results import ResultsScreen
 from pitwall_tui.screens.strategy import StrategyScreen
 from pitwall_tui.screens.wall import WallScreen
 from pitwall_tui.screens.workshop import WorkshopScreen
-from pitwall_tui.settings import Wall
+from pitwall_tui.settings import WALL, Wall
 from pitwall_tui.theme import OWN, defaults, following
 from pitwall_tui.widgets.ascii import Ascii
 from pitwall_tui.widgets.palette import Palette
@@ -48,11 +51,11 @@ INTERVAL = 12.0  # seconds between a classification and the next race
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _INTERRUPTED = 130
 _RINGING: tuple[Flag, ...] = ("red", "safety", "chequered")
-_DEFAULTS = Wall()
 
 
 class PitWallApp(App[None], inherit_bindings=False):
-    """The pit wall over any feed; without an `academy` nobody can be taught beside the race.
+    """The pit wall over any feed; without an `academy` nobody can be taught beside the race, and
+    nothing recorded without a `recorder`.
 
     `fps` 0 starts no timer: `tick()` is then called from outside. The feed is started once the
     first frame is up, and closed exactly once, however the app ends.
@@ -81,21 +84,20 @@ class PitWallApp(App[None], inherit_bindings=False):
         feed: Feed,
         state: RaceState,
         academy: Academy | None = None,
+        recorder: Recorder | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         fps: float = 10,
-        wall: Wall = _DEFAULTS,
+        wall: Wall = WALL,
     ) -> None:
         super().__init__()
         self.wall = wall
         self._signs = [Ascii()] if wall.ascii else []
-        for _, action, keys in wall.keys.bound():
-            for key in filter(None, keys.split(",")):
-                # Keys with ctrl reach us even where text is typed; letters there are text.
-                self._bindings.bind(key, action, show=False, priority=key.startswith("ctrl+"))
+        self._bind(wall.keys)
         self.feed = feed
         self.state = state
         self.academy = academy or NoAcademy()
+        self.recorder = recorder
         self.clock = clock
         self.fps = fps
         self._cadence = Cadence()
@@ -110,7 +112,6 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._what_if = WhatIf()
         self.ended: FeedEnded | None = None
         self._held: RaceView | None = None
-        self._stopped = False
         self._asked: Knobs | None = None
         self._asked_pace: float | None = None
         self._asked_pause: bool | None = None
@@ -126,6 +127,15 @@ class PitWallApp(App[None], inherit_bindings=False):
             self.register_theme(theme)
         self.theme = wall.theme
         self._frame = self._make_frame()
+
+    def _bind(self, keys: Keys) -> None:
+        """Bind what no class has bound yet; a command comes before a knob with the same key."""
+        for _, action, names in keys.bound():
+            for key in filter(None, names.split(",")):
+                if key not in self._bindings.key_to_bindings:
+                    # Keys with ctrl reach us even where text is typed; letters there are text.
+                    always = key.startswith("ctrl+")
+                    self._bindings.bind(key, action, show=False, priority=always)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return defaults(self.current_theme.dark)
@@ -175,19 +185,18 @@ class PitWallApp(App[None], inherit_bindings=False):
     def _make_frame(self) -> Frame:
         now = self.clock()
         live = self._make_live(self._looked_at(), [self._followed] if self._followed else [])
-        active = {"pause"} if live.status.paused else set()
-        if self._held is not None:
-            active.add("freeze")
         view = live if self._held is None else self._held
         return Frame(
             view=view,
             live=live,
             now=now,
-            notice=Notice(frozen=self._held is not None, replay=not self.feed.live),
+            notice=Notice(
+                frozen=self._held is not None, replay=not self.feed.live, recorded=self._recorded()
+            ),
             moves=self._moves.update(view, now),
             fresh=self._fresh.update(view, now),
             followed=self._followed,
-            active=frozenset(active),
+            active=frozenset(self._active(live)),
             countdown=self._countdown(now, live.status.paused),
             workshop=self._workshop.view(),
             supposed=self._supposed,
@@ -195,14 +204,29 @@ class PitWallApp(App[None], inherit_bindings=False):
             keys=self.wall.keys,
             chosen=self._chosen,
             what_if=self._what_if,
+            playback=self._playback(),
         )
 
     def _make_live(self, details: Collection[str], followed: Collection[int]) -> RaceView:
-        live = self._with_asked(self.state.view(self.clock(), details, followed))
-        if self._stopped:
-            still = replace(live.status, paused=True, tokens_per_second=0.0, step_ms=0.0)
-            live = replace(live, status=still)
-        return live
+        return self._with_asked(self.state.view(self.clock(), details, followed))
+
+    def _active(self, live: RaceView) -> set[str]:
+        """Ids of commands whose thing is on."""
+        on = {
+            "pause": live.status.paused,
+            "freeze": self._held is not None,
+            "record": self._recorded() is not None,
+        }
+        return {id for id, is_on in on.items() if is_on}
+
+    def _recorded(self) -> int | None:
+        """Bytes of the file that is being recorded to."""
+        file = self.recorder.file if self.recorder is not None else None
+        return file.size if file is not None else None
+
+    def _playback(self) -> PlaybackView | None:
+        """Where a recording stands: an engine's race is none."""
+        return None
 
     def _looked_at(self) -> Collection[str]:
         """The details that the screen draws."""
@@ -327,7 +351,7 @@ class PitWallApp(App[None], inherit_bindings=False):
         for command in self.wall.keys.commands:
             name = command.id.replace("_", " ")
             yield SystemCommand(name, command.help, self._runner(command.action))
-        for knob in KNOBS:
+        for knob in KNOBS if self.feed.live else ():
             for value in KNOB_KEY[knob.name].steps:
                 action = f"set_knob('{knob.name}', '{value}')"
                 yield SystemCommand(f"{knob.name}: {value}", knob.help, self._runner(action))
@@ -350,7 +374,7 @@ class PitWallApp(App[None], inherit_bindings=False):
     def _engine_is_up(self) -> bool:
         """Whether there is an engine to speak to; where there is none yet, that is said."""
         view = self._frame.live
-        up = not self.feed.live or (bool(view.cars) and view.status.flag != "red")
+        up = bool(view.cars) and view.status.flag != "red"
         if not up:
             self._say("the engine is not up yet", "warning")
         return up
@@ -380,16 +404,13 @@ class PitWallApp(App[None], inherit_bindings=False):
         self.feed.set_pace(self._asked_pace)
 
     def action_pause(self) -> None:
-        """Pause the engine between two steps, or the playing of a recording."""
+        """Pause the engine between two steps."""
         if not self._frame.live.cars and not self._engine_is_up():
             return
-        if self.feed.live:
-            status = self._frame.live.status
-            now = status.paused if self._asked_pause is None else self._asked_pause
-            self._asked_pause = paused = not now
-        else:
-            self._stopped = paused = not self._stopped
-        self.feed.set_paused(paused)
+        status = self._frame.live.status
+        now = status.paused if self._asked_pause is None else self._asked_pause
+        self._asked_pause = not now
+        self.feed.set_paused(self._asked_pause)
 
     def action_freeze(self) -> None:
         """Hold the view with all that may be looked at while it is held."""
@@ -414,7 +435,7 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._redraw()
 
     def action_next_race(self) -> None:
-        """Start the next race at once; of a recording, go to where its next one starts."""
+        """Start the next race at once."""
         if self._engine_is_up():
             self._next_at = None
             self.feed.next_race()
@@ -500,6 +521,15 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     def on_wall_screen_changed(self) -> None:
         self._redraw()
+
+    def action_record(self) -> None:
+        """Record the running race, all of it, or end the recording."""
+        if self.recorder is not None:
+            try:
+                self._say(self.recorder.switch(datetime.now()))
+            except RecordingError as error:
+                self._say(str(error), "error")
+            self._redraw()
 
     def action_interrupt(self) -> None:
         self.exit(return_code=_INTERRUPTED)

@@ -77,7 +77,9 @@ class RaceState:
     """Folds a feed's events; `source` names the feed, `knobs` are those it starts with.
 
     The race's clock is the engine's: it stands still while the engine is paused or gone, and goes
-    on where it was when a lost engine is replaced by one whose own clock starts anew.
+    on where it was when a lost engine is replaced by one whose own clock starts anew. What has been
+    before a race leaves nothing in it but the engine as it stands. A state is plain data: it can be
+    pickled, and goes on from there to the same views.
     """
 
     def __init__(
@@ -85,7 +87,6 @@ class RaceState:
     ) -> None:
         self._source = source
         self._asked = knobs or Knobs()
-        self._teams = tuple((team.short, team.colour) for team in TEAMS)
         self._lights = [LightView("", "", None)] * LIGHTS
         self._model: ModelInfo | None = None
         self._radio: deque[RadioView] = deque(maxlen=_RADIO_KEPT)
@@ -137,6 +138,10 @@ class RaceState:
                     self._lost = event.reason
                     self._forget_engine()
                 self._control(event.reason)
+
+    @property
+    def flag(self) -> Flag:
+        return self._flag()[0]
 
     @property
     def over(self) -> bool:
@@ -195,10 +200,13 @@ class RaceState:
     # Folding
 
     def _begin(self, race: RaceStarted) -> None:
-        known = {short for short, _ in self._teams}
-        strangers = dict.fromkeys(car.team for car in race.cars if car.team not in known)
-        self._teams += tuple((short, _UNKNOWN_TEAM) for short in strangers)
-        teams = {short: index for index, (short, _) in enumerate(self._teams)}
+        colours = {team.short: team.colour for team in TEAMS}
+        colours |= {car.team: _UNKNOWN_TEAM for car in race.cars if car.team not in colours}
+        self._teams = tuple(colours.items())
+        teams = {short: index for index, short in enumerate(colours)}
+        self._radio.clear()
+        self._offset = 0.0
+        self._time = self._snapshot.time if self._snapshot else 0.0
         self._race = race
         self._cars = {car.id: Car(car, teams[car.team], race.laps) for car in race.cars}
         self._bests = Bests()

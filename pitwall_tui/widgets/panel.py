@@ -12,6 +12,7 @@ from pitwall_tui.commands import KEYS, Keys
 from pitwall_tui.draw.cells import Row, Rows, Span, plain
 from pitwall_tui.draw.status import Notice
 from pitwall_tui.race.academy import AcademyView
+from pitwall_tui.race.playback import PlaybackView
 from pitwall_tui.race.view import FollowView, RaceView
 from pitwall_tui.race.whatif import WhatIf
 from pitwall_tui.race.workshop import WorkshopView
@@ -30,7 +31,7 @@ class Frame:
     been measured of the weights; `supposed` the acceptance that the strategy supposes, in percent;
     `academy` how its students do; `chosen` the row of the car whose block table is looked at;
     `what_if` what is supposed of other machines and models; `keys` are those that the wall listens
-    to.
+    to; `playback` where a recording stands that is played, None where the race is an engine's.
     """
 
     view: RaceView
@@ -48,6 +49,7 @@ class Frame:
     chosen: int
     what_if: WhatIf
     keys: Keys = KEYS
+    playback: PlaybackView | None = None
 
     @property
     def followed_row(self) -> int | None:

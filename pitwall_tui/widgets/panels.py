@@ -5,6 +5,7 @@ from dataclasses import replace
 from textual.events import Click
 from textual.geometry import Size
 
+from pitwall_tui.commands import COMMANDS
 from pitwall_tui.draw.academy import (
     draw_agreement,
     draw_lectern,
@@ -23,6 +24,7 @@ from pitwall_tui.draw.knobs import draw_footer, draw_knobs
 from pitwall_tui.draw.lights import draw_lights
 from pitwall_tui.draw.memory import draw_chosen, draw_pool, draw_tables
 from pitwall_tui.draw.pages import draw_pages, page_at
+from pitwall_tui.draw.player import draw_player
 from pitwall_tui.draw.radio import draw_radio
 from pitwall_tui.draw.results import draw_results
 from pitwall_tui.draw.roofline import draw_roofline
@@ -123,10 +125,14 @@ class Speculation(Panel):
 
 
 class KnobBar(Panel):
-    """The knobs of the engine as it is, frozen or not."""
+    """The knobs of the engine as it is, frozen or not; over them, or in the place of them where
+    there is one row, the player of a recording."""
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        return draw_knobs(frame.live.knobs, cells, height, frame.keys)
+        rows: Rows = ()
+        if frame.playback is not None:
+            rows = draw_player(frame.playback, cells, min(height, 1))
+        return (*rows, *draw_knobs(frame.live.knobs, cells, height - len(rows), frame.keys))
 
 
 class KeyBar(Panel):
@@ -371,7 +377,8 @@ class HelpPage(Panel):
     """As high as its text at the width it has."""
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return len(help_rows(width))
+        commands = self._frame.keys if self._frame is not None else COMMANDS
+        return len(help_rows(width, commands))
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
         return help_rows(cells, frame.keys)
