@@ -5,7 +5,7 @@ from dataclasses import replace
 from textual.events import Click
 from textual.geometry import Size
 
-from pitwall_tui.commands import COMMANDS
+from pitwall_tui.commands import KEYS
 from pitwall_tui.draw.academy import (
     draw_agreement,
     draw_lectern,
@@ -377,8 +377,7 @@ class HelpPage(Panel):
     """As high as its text at the width it has."""
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        commands = self._frame.keys if self._frame is not None else COMMANDS
-        return len(help_rows(width, commands))
+        return len(help_rows(width, self._frame.keys if self._frame is not None else KEYS))
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
         return help_rows(cells, frame.keys)
