@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 
 from engine.stats import EngineSnapshot, ModelInfo, StepStats
 from pitwall_tui.race.batching import Batching, BatchingView
+from pitwall_tui.race.debrief import Debrief, DebriefView
 from pitwall_tui.race.events import RaceStarted
 
 
@@ -13,6 +14,7 @@ class Details:
     """Views of screens of their own, by their names; None of those that nobody looks at."""
 
     batching: BatchingView | None = None
+    debrief: DebriefView | None = None
 
 
 NO_DETAILS = Details()
@@ -28,15 +30,22 @@ class Instruments:
     def __init__(self, race: RaceStarted, start: float, model: ModelInfo | None) -> None:
         self.model = model
         self._batching = Batching(race)
+        self._debrief = Debrief()
 
     def add_step(self, step: StepStats, time: float) -> None:
         """A step that ended at `time`."""
         self._batching.add_step(step, time)
+        self._debrief.add_step(step, time)
 
     def add_snapshot(self, snapshot: EngineSnapshot, time: float) -> None:
         """What came with the last of its steps."""
         self._batching.add_snapshot(snapshot, time)
+        self._debrief.add_snapshot(snapshot)
 
     def view(self, names: Collection[str]) -> Details:
         """The views of these names."""
-        return Details(batching=self._batching.view() if "batching" in names else None)
+        size = self.model.page_size if self.model else 0
+        return Details(
+            batching=self._batching.view() if "batching" in names else None,
+            debrief=self._debrief.view(size) if "debrief" in names else None,
+        )
