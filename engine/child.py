@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
 
-# How long a process may take to end by itself: a step of an engine, at most.
+# How long a process may take to end by itself, usually: a step of an engine, at most.
 GRACE_SECONDS = 2.0
 
 
@@ -22,10 +22,12 @@ class ProcessLostError(Exception):
 class Child:
     """`python -m MODULE FD`, a process that serves the socket FD and ends with it.
 
+    One that has something to finish is given more `grace`, in seconds from being told to end.
     Nothing here blocks but `close`, and `receive` while it finds out how a lost process ended.
     """
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, grace: float = GRACE_SECONDS) -> None:
+        self._grace = grace
         here, there = socket.socketpair()
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - close() closes it
         root = str(Path(__file__).parent.parent)
@@ -75,7 +77,7 @@ class Child:
             self.process.kill()
         self.send(last)
         try:
-            self.process.wait(GRACE_SECONDS)
+            self.process.wait(self._grace)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

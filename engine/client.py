@@ -45,7 +45,8 @@ class EngineClient:
         self._child.send(SetKnobs(knobs))
 
     def set_draft(self, folder: str) -> None:
-        """Have the model in this folder draft; a Refusal comes where it cannot."""
+        """Have the model in this folder draft: Drafting comes once it does, DraftRefusal where it
+        cannot."""
         self._child.send(SetDraft(folder))
 
     def pause(self, paused: bool) -> None:

@@ -5,16 +5,20 @@ the same for both, and a page's bytes are those of both.
 """
 
 import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Protocol
 
-from engine.config import EngineConfig, Knobs, ModelError
+from engine.config import EngineConfig, EngineError, Knobs, ModelError
 from engine.decoder import Decoder
 from engine.formats import Formats
 from engine.kernels.build import NativeUnavailableError
 from engine.kernels.native import check_widths
 from engine.kvcache import KVCache
+from engine.pages import pages_for
 from engine.spec import ModelSpec, read_spec
 from engine.stats import DraftInfo
 
@@ -90,7 +94,8 @@ class DraftModel:
         """Looks at the folder, and reads no weights yet. Raises ModelError."""
         self._name = Path(folder).name
         self._config = replace(config, model=folder, draft=None, max_context=target.max_context)
-        self._spec = read_spec(Path(folder))
+        with _naming(folder):
+            self._spec = read_spec(Path(folder))
         check_draft(Path(folder), self._spec, Path(config.model), target)
         self._dtype, self._device = target.dtype, target.device
         try:
@@ -98,6 +103,7 @@ class DraftModel:
             self._mover = target.native
         except NativeUnavailableError:
             self._mover = None
+        self._lock = Lock()
         self._formats: Formats | None = None
         self._cache: KVCache | None = None
 
@@ -119,9 +125,12 @@ class DraftModel:
         formats.prepare(_form(formats.effective(knobs)))
 
     def _have(self, knobs: Knobs) -> Formats:
-        if self._formats is None:
-            self._formats = Formats(self._config, _form(knobs))
-        return self._formats
+        """Read once, whichever threads ask for it."""
+        with self._lock:
+            if self._formats is None:
+                with _naming(self._config.model):
+                    self._formats = Formats(self._config, _form(knobs))
+            return self._formats
 
     def page_bytes(self, kv_dtype: str) -> int:
         return KVCache.page_bytes(self._spec, self._config.page_size, self._dtype, kv_dtype)
@@ -140,6 +149,15 @@ class DraftModel:
         form = _form(formats.effective(knobs))
         nbytes = formats.get(form).nbytes
         return DraftInfo(self._name, formats.parameters, self._spec.layers, form.weights, nbytes)
+
+
+@contextmanager
+def _naming(folder: str) -> Iterator[None]:
+    """Of two models, say which one an error is of."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"draft model {folder!r}: {error}") from None
 
 
 def _form(knobs: Knobs) -> Knobs:
@@ -170,6 +188,34 @@ def check_draft(folder: Path, spec: ModelSpec, target_folder: Path, target: Form
             f"{name} has another vocabulary than the target: give one that was made with the "
             "target's tokenizer"
         )
+
+
+def check_room(
+    draft: Draft, target: Formats, config: EngineConfig, kv_dtype: str, lengths: Iterable[int]
+) -> None:
+    """Whether requests that grow to these lengths can go on when pages are shared with this draft
+    model, and both caches can be had beside the present ones.
+
+    Raises EngineError where not, MemoryError, or torch's RuntimeError for that.
+    """
+
+    def pages(kv_dtype: str) -> int:
+        own = KVCache.page_bytes(target.spec, config.page_size, target.dtype, kv_dtype)
+        return int(config.kv_memory_mib * 2**20) // (own + draft.page_bytes(kv_dtype))
+
+    need = pages_for(max(lengths, default=1), config.page_size)
+    if need > pages("fp32"):  # it may be switched to
+        raise EngineError(
+            f"with its share of every page there are {pages('fp32')} of them, and a request may "
+            f"need {need}: raise kv_memory_mib"
+        )
+    total = pages(kv_dtype)
+    # Tried and let go: nothing is touched before both could be had.
+    size, dtype, device = config.page_size, target.dtype, target.device
+    _ = (
+        KVCache(target.spec, total, size, dtype, device, kv_dtype),
+        draft.make_cache(total, kv_dtype),
+    )
 
 
 _TOKENIZER = "tokenizer.json"

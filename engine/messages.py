@@ -26,7 +26,8 @@ class SetKnobs:
 
 @dataclass(frozen=True, slots=True)
 class SetDraft:
-    """Take the model in this folder as the draft model, from a step boundary on."""
+    """Prepare the model in this folder beside the race, then let it draft: answered by Drafting, or
+    by a DraftRefusal. A newer one counts."""
 
     folder: str
 
@@ -89,10 +90,40 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Request `id` was not taken, or "" where it was knobs; `reason` says why."""
+    """Something was not taken, for this `reason`; the engine goes on with what it has."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRefusal(Refusal):
+    """Request `id` was not taken."""
 
     id: str
-    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnobsRefusal(Refusal):
+    """What was `asked` for cannot be had here; the engine goes on with `instead`, whether that is
+    what it had or all of `asked` but what failed."""
+
+    asked: Knobs
+    instead: Knobs
+
+
+@dataclass(frozen=True, slots=True)
+class DraftRefusal(Refusal):
+    """The model in this folder cannot draft, whether it was configured or came by SetDraft. While
+    loading: the engine goes on without it."""
+
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drafting:
+    """Answer to SetDraft: from the next step on the model in this folder is the draft model."""
+
+    folder: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,4 +140,14 @@ class Studied:
     news: StudyNews
 
 
-Answer = Phase | Ready | Snapshot | Refusal | Unusable | Studied
+Answer = (
+    Phase
+    | Ready
+    | Snapshot
+    | RequestRefusal
+    | KnobsRefusal
+    | DraftRefusal
+    | Drafting
+    | Unusable
+    | Studied
+)

@@ -13,9 +13,9 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 
 from engine.academy import AcademyNews, Course, Held
+from engine.clock import PausableClock
 from engine.config import EngineError
 from engine.messages import Close, Pause, Unusable
-from engine.worker import PausableClock
 
 
 class Reins:

@@ -48,8 +48,9 @@ def run(args: argparse.Namespace) -> int:
     elif getattr(args, "academy", None) is not None:
         raise RaceError("--academy is for races on the screen")
     check_json_target(target)
-    # A folder that cannot be served is told before anything starts.
-    for folder in filter(None, (settings.model, settings.draft_folder)):
+    # A folder that cannot be served is told before anything starts. The junior that nobody has
+    # named is not looked at: the race goes on without one that cannot draft.
+    for folder in filter(None, (settings.model, settings.draft)):
         read_spec(Path(folder))
     with _feed(settings, record) as feed:
         state = RaceState(feed.source, settings.knobs)

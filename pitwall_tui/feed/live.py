@@ -7,7 +7,19 @@ from math import ceil
 from engine.child import ProcessLostError
 from engine.client import EngineClient
 from engine.config import EngineError, Knobs, Request
-from engine.messages import PHASES, Answer, Phase, Ready, Refusal, Snapshot, Studied, Unusable
+from engine.messages import (
+    PHASES,
+    Answer,
+    Drafting,
+    DraftRefusal,
+    KnobsRefusal,
+    Phase,
+    Ready,
+    RequestRefusal,
+    Snapshot,
+    Studied,
+    Unusable,
+)
 from engine.stats import EngineSnapshot, StepStats, Verdict
 from engine.studies import StudyNews
 from pitwall_tui.feed.grid import line_up
@@ -44,7 +56,8 @@ class LiveFeed:
         self._knobs = settings.knobs
         self._pace = settings.pace
         self._paused = False
-        self._draft: str | None = None
+        self._draft = settings.draft_folder
+        self._asked_draft: str | None = None  # that the engine has yet to answer for
         self._client: EngineClient | None = None
         self._vocabulary: Vocabulary | None = None
         self._max_context = 0
@@ -64,13 +77,13 @@ class LiveFeed:
 
     def start(self) -> None:
         """Start the engine; the first race begins when it is ready."""
-        self._client = EngineClient(self._settings.engine_config(), self._knobs)
+        config = replace(self._settings.engine_config(), draft=self._draft)
+        self._client = EngineClient(config, self._knobs)
         # Read after loading and before anything is asked: no snapshot shows it without them.
-        self._client.set_knobs(self._knobs)
         self._client.pace(self._pace)
         self._client.pause(self._paused)
-        if self._draft is not None:
-            self._client.set_draft(self._draft)
+        if self._asked_draft is not None:
+            self._client.set_draft(self._asked_draft)
         if self._question is not None:  # an engine that was lost may not have answered it
             self._client.study(*self._question)
 
@@ -79,7 +92,10 @@ class LiveFeed:
         if self._client is not None:
             try:
                 for answer in self._client.pull():
-                    events += self._translate(answer)
+                    told = self._translate(answer)
+                    events += told
+                    if any(isinstance(event, FeedEnded) for event in told):
+                        break
             except ProcessLostError as error:
                 events += self._restart(str(error))
         return tuple(events)
@@ -100,8 +116,8 @@ class LiveFeed:
             self._client.pace(tokens_per_second)
 
     def set_draft(self, folder: str) -> None:
-        """Have the model in this folder draft from now on, after a loss of the engine too."""
-        self._draft = folder
+        """Have the model in this folder draft as soon as it can, after a loss of the engine too."""
+        self._asked_draft = folder
         if self._client is not None:
             self._client.set_draft(folder)
 
@@ -145,10 +161,18 @@ class LiveFeed:
                 return [EngineReady(info), *self._on_ready()]
             case Snapshot(snapshot):
                 return self._progress(snapshot)
-            case Refusal(id, reason):
-                if id:
-                    self._over.add(id)
+            case RequestRefusal(reason, id):
+                self._over.add(id)
                 return [Refused(reason, id)]
+            case KnobsRefusal(reason, asked, instead):
+                if self._knobs == asked:  # and nothing else since
+                    self._knobs = instead
+                return [Refused(reason)]
+            case DraftRefusal(reason, folder):
+                return self._without_draft(reason, folder)
+            case Drafting(folder):
+                self._draft, self._asked_draft = folder, None
+                return []
             case Unusable(reason):
                 self.close()
                 return [FeedEnded(reason)]
@@ -169,6 +193,17 @@ class LiveFeed:
             self.close()
             return [FeedEnded(reason)]
         return self._begin(1)
+
+    def _without_draft(self, reason: str, folder: str) -> list[FeedEvent]:
+        """Bad input where it was named and nothing has begun. A race that runs goes on, and so does
+        one that never asked for the shipped junior: its Loading says that it is passed over."""
+        if self._ready:
+            self._asked_draft = None
+            return [Refused(reason)]
+        if folder == self._settings.draft and not self._cars:
+            self.close()
+            return [FeedEnded(reason)]
+        return []
 
     def _progress(self, snapshot: EngineSnapshot) -> list[FeedEvent]:
         if any(request.id not in self._cars for request in snapshot.requests):

@@ -118,7 +118,9 @@ class _Car:
 
     @property
     def ttft(self) -> float | None:
-        return _ms(self.submitted, self.first)
+        """Not of those that were aborted: they say nothing about the engine."""
+        aborted = self.ended is not None and not self.served
+        return None if aborted else _ms(self.submitted, self.first)
 
     @property
     def e2e(self) -> float | None:

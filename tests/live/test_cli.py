@@ -181,6 +181,18 @@ def test_a_truncated_model_file_is_named(folder: Path, tmp_path: Path) -> None:
     assert "model.safetensors cannot be read" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize("knobs", ["speculation=off", "speculation=junior"])
+def test_a_named_draft_model_that_does_not_suit_is_one_line(
+    folder: Path, tmp_path: Path, knobs: str
+) -> None:
+    (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
+    done = pitwall(*RACE, "--model", folder, "--draft", tmp_path, "--knobs", knobs)
+    assert done.returncode == 2
+    lines = [line for line in done.stderr.splitlines() if str(tmp_path) in line]
+    assert lines == done.stderr.splitlines()[-1:]
+    assert "has no tokenizer.json" in lines[0]
+
+
 def test_kv_memory_for_less_than_one_car_is_named(folder: Path) -> None:
     done = pitwall(*RACE, "--model", folder, "--kv-memory-mib", "0.03")
     assert done.returncode == 2

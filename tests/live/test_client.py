@@ -1,20 +1,33 @@
 """The engine in a process of its own, seen from outside."""
 
 import os
+import resource
+import shutil
 import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-import engine.child
 from engine.child import ProcessLostError
 from engine.client import EngineClient
 from engine.config import EngineConfig, Knobs, Request, Sampling
 from engine.core import Engine
-from engine.messages import PHASES, Answer, Phase, Ready, Refusal, Snapshot, Unusable
+from engine.messages import (
+    PHASES,
+    Answer,
+    Drafting,
+    DraftRefusal,
+    KnobsRefusal,
+    Phase,
+    Ready,
+    Refusal,
+    Snapshot,
+    Unusable,
+)
 from engine.stats import EngineSnapshot
 from tests.live.conftest import Start
 
@@ -49,6 +62,10 @@ def why_unusable(client: EngineClient) -> str:
     told = until(client, lambda answer: isinstance(answer, Unusable))[-1]
     assert isinstance(told, Unusable)
     return told.reason
+
+
+def refusals(answers: list[Answer]) -> list[Refusal]:
+    return [answer for answer in answers if isinstance(answer, Refusal)]
 
 
 def snapshots(answers: list[Answer]) -> list[EngineSnapshot]:
@@ -177,9 +194,7 @@ def test_a_draft_model_comes_into_the_race_and_bad_ones_do_not(
     assert str(tmp_path) in reasons[1]
     assert snapshots(told)[-1].draft is None
     client.set_draft(str(folder))
-    told += until(
-        client, lambda answer: isinstance(answer, Snapshot) and answer.snapshot.draft is not None
-    )
+    told += until(client, lambda answer: isinstance(answer, Drafting))
     client.set_knobs(Knobs(speculation="junior", draft_length=3))
     told += until(client, speculated)
     draft = snapshots(told)[-1].draft
@@ -195,6 +210,124 @@ def test_a_draft_model_comes_into_the_race_and_bad_ones_do_not(
     while plain.has_work:
         plain.step()
     assert tokens(told) == {str(i): plain.tokens(str(i)) for i in range(3)}
+
+
+def test_a_draft_model_that_leaves_too_few_pages_is_refused_untouched(
+    start: Start, folder: Path
+) -> None:
+    """Its keys and values lie in the same pages: half as many as before cannot hold the request."""
+    (request,) = requests(1, most=400)
+    client = start(kv_memory_mib=0.1)
+    until(client, is_ready)
+    client.pause(True)
+    client.submit((request,))
+    client.set_draft(str(folder))
+    (refusal,) = refusals(until(client, lambda answer: isinstance(answer, Refusal)))
+    assert isinstance(refusal, DraftRefusal)
+    assert refusal.folder == str(folder)
+    for words in (repr(str(folder)), "17 of them", "may need 26", "raise kv_memory_mib"):
+        assert words in refusal.reason
+    client.pause(False)
+    answers = until(client, finished)
+    assert len(tokens(answers)["0"]) == 400
+    assert {snapshot.pages.total for snapshot in snapshots(answers)} == {34}
+    client.set_draft(str(folder))  # nobody needs those pages any more
+    until(client, lambda answer: isinstance(answer, Drafting))
+
+
+def test_a_draft_model_that_there_is_no_memory_for_is_refused(start: Start, folder: Path) -> None:
+    client = start(kv_memory_mib=512, page_size=256)
+    until(client, is_ready)
+    client.submit(requests(2, most=300))
+    until(client, lambda answer: bool(tokens([answer])))
+    # Enough for a thread and the toy's weights, not for other caches beside those that there are.
+    held = int(Path(f"/proc/{client.pid}/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.prlimit(client.pid, resource.RLIMIT_AS, (held + 200 * 2**20, resource.RLIM_INFINITY))
+    client.set_draft(str(folder))
+    told = until(client, lambda answer: isinstance(answer, Refusal))
+    (refusal,) = refusals(told)
+    assert isinstance(refusal, DraftRefusal)
+    assert "bytes" in refusal.reason
+    last = snapshots(until(client, finished))[-1]
+    assert last.draft is None
+
+
+def test_a_junior_that_is_asked_for_at_the_start_is_built_before_the_first_step(
+    start: Start, folder: Path
+) -> None:
+    client = start(Knobs(speculation="junior"), draft=str(folder))
+    until(client, is_ready)
+    first = snapshots(until(client, lambda answer: isinstance(answer, Snapshot)))[0]
+    assert first.draft is not None
+    assert first.draft.weights_bytes > 0
+
+
+def broken(folder: Path, path: Path) -> Path:
+    """A model folder that looks whole until its weights are read."""
+    path.mkdir()
+    for name in ("config.json", "tokenizer.json"):
+        (path / name).write_bytes((folder / name).read_bytes())
+    weights = (folder / "model.safetensors").read_bytes()
+    (path / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    return path
+
+
+@pytest.mark.parametrize("gone", ["weights", "folder", "everything"])
+def test_without_the_junior_that_was_asked_for_the_engine_goes_on(
+    start: Start, folder: Path, tmp_path: Path, gone: str
+) -> None:
+    drafts = {
+        "weights": str(broken(folder, tmp_path / "junior")),
+        "folder": str(tmp_path / "nowhere"),
+        "everything": None,
+    }
+    asked = Knobs(speculation="junior", max_batch=2, kernels="torch")
+    client = start(asked, draft=drafts[gone])
+    told = until(client, is_ready)
+    found = {type(refusal): refusal for refusal in refusals(told)}
+    knobs = found.pop(KnobsRefusal)
+    assert isinstance(knobs, KnobsRefusal)
+    assert (knobs.asked, knobs.instead) == (asked, replace(asked, speculation="off"))
+    if drafts[gone] is None:
+        assert "needs a draft model" in knobs.reason
+    else:
+        assert found.pop(DraftRefusal).reason == knobs.reason
+        assert repr(drafts[gone]) in knobs.reason
+    assert not found
+    assert "\n" not in knobs.reason
+    client.submit(requests(3))
+    answers = until(client, finished)
+    assert {step.knobs for x in snapshots(answers) for step in x.steps} == {knobs.instead}
+
+
+def test_a_junior_that_nobody_asked_for_is_not_missed(start: Start, tmp_path: Path) -> None:
+    client = start(draft=str(tmp_path / "nowhere"))
+    told = until(client, is_ready)
+    assert [type(refusal) for refusal in refusals(told)] == [DraftRefusal]
+    assert any("nowhere" in answer.detail for answer in told if isinstance(answer, Phase))
+    client.submit(requests(1))
+    until(client, finished)
+
+
+def test_what_cannot_be_built_is_what_is_refused(
+    start: Start, folder: Path, tmp_path: Path
+) -> None:
+    """Of knobs that were turned together, and not what has been taken back meanwhile."""
+    model = tmp_path / "model"
+    shutil.copytree(folder, model)
+    client = start(model=str(model), draft=str(broken(folder, tmp_path / "junior")))
+    until(client, is_ready)
+    asked = Knobs(weights="int8", kernels="torch", speculation="junior", quality="off")
+    client.set_knobs(asked)
+    (first,) = refusals(until(client, lambda answer: isinstance(answer, Refusal)))
+    assert first.reason.startswith("speculation junior: draft model")
+    assert first == KnobsRefusal(first.reason, asked, replace(asked, speculation="off"))
+    (model / "model.safetensors").unlink()
+    client.set_knobs(replace(asked, speculation="off", weights="bf16"))
+    (second,) = refusals(until(client, lambda answer: isinstance(answer, Refusal)))
+    assert second.reason.startswith("weights bf16 with torch kernels: model")
+    assert isinstance(second, KnobsRefusal)
+    assert second.instead == replace(asked, speculation="off")
 
 
 def test_a_draft_model_is_built_when_it_is_first_asked_for(start: Start, folder: Path) -> None:
@@ -259,12 +392,12 @@ def test_closing_leaves_no_process_even_while_loading(start: Start) -> None:
         assert not alive(client.pid)
 
 
-def test_an_engine_that_still_loads_is_closed_at_once(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine.child, "GRACE_SECONDS", 600.0)
+def test_an_engine_that_still_loads_is_closed_at_once(start: Start) -> None:
     client = start()
+    client._child._grace = 600.0
+    begun = time.monotonic()
     client.close()
+    assert time.monotonic() - begun < PATIENCE
     assert not alive(client.pid)
     assert client._child.process.returncode == -signal.SIGKILL
 

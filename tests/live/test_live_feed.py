@@ -1,6 +1,7 @@
 """Races on a live engine: to the flag, through a lost engine, and on to the next."""
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from engine.client import EngineClient
 from engine.config import EngineError, Knobs
+from pitwall_tui.feed import settings as race_settings
 from pitwall_tui.feed.live import LiveFeed
 from pitwall_tui.feed.settings import RaceSettings
 from pitwall_tui.race.errors import RaceError
@@ -22,9 +24,10 @@ from pitwall_tui.race.events import (
     Progress,
     RaceStarted,
     RedFlag,
+    Refused,
 )
 from pitwall_tui.race.state import RaceState
-from tests.live.test_client import PATIENCE
+from tests.live.test_client import PATIENCE, broken
 
 Run = Callable[[Callable[[list[FeedEvent], RaceState], bool]], tuple[list[FeedEvent], RaceState]]
 
@@ -214,3 +217,140 @@ def test_a_new_junior_is_told_to_every_engine_from_then_on(
         assert told == ["junior", "junior"]
     finally:
         feed.close()
+
+
+def kill(feed: LiveFeed) -> None:
+    assert feed._client is not None
+    os.kill(feed._client.pid, signal.SIGKILL)
+
+
+def verdicts(events: list[FeedEvent]) -> int:
+    return sum(
+        len(step.verdicts)
+        for event in events
+        if isinstance(event, Progress)
+        for step in event.snapshot.steps
+    )
+
+
+def test_a_lost_engine_comes_back_with_the_junior_that_came_mid_race(
+    settings: RaceSettings, feeds: list[LiveFeed], undisturbed: dict[str, str]
+) -> None:
+    feed = LiveFeed(replace(settings, pace=400.0))
+    feeds.append(feed)
+    feed.start()
+    before: list[int] = []
+
+    def script(events: list[FeedEvent], state: RaceState) -> bool:
+        if feed._cars and feed._asked_draft is None and feed._draft is None:
+            feed.set_draft(settings.model)
+        if feed._draft is not None and feed._knobs.speculation == "off":
+            feed.set_knobs(Knobs(speculation="junior", draft_length=2))
+        if verdicts(events) and not before:
+            before.append(verdicts(events))
+            kill(feed)
+        return state.over or isinstance(events[-1], FeedEnded)
+
+    events, state = drive(feed, script)
+    assert not [event for event in events if isinstance(event, FeedEnded | Refused)]
+    assert sum(isinstance(event, RedFlag) for event in events) == 1
+    assert verdicts(events) > before[0] > 0, "it drafts again"
+    assert hashes(state) == undisturbed
+
+
+def test_knobs_that_were_refused_are_not_asked_of_the_next_engine(
+    settings: RaceSettings, feeds: list[LiveFeed], undisturbed: dict[str, str]
+) -> None:
+    feed = LiveFeed(replace(settings, pace=400.0))
+    feeds.append(feed)
+    feed.start()
+    good = Knobs(max_batch=3)
+
+    def script(events: list[FeedEvent], state: RaceState) -> bool:
+        refused = [event for event in events if isinstance(event, Refused)]
+        if isinstance(events[-1], RaceStarted):
+            feed.set_knobs(good)
+            feed.set_knobs(replace(good, speculation="junior"))
+        if isinstance(events[-1], Refused) and len(refused) == 1:
+            kill(feed)
+        return state.over or isinstance(events[-1], FeedEnded)
+
+    events, state = drive(feed, script)
+    told = [event.reason for event in events if isinstance(event, Refused | FeedEnded)]
+    assert len(told) == 1, told
+    assert "needs a draft model" in told[0]
+    assert sum(isinstance(event, RedFlag) for event in events) == 1
+    last = [event for event in events if isinstance(event, Progress)][-1]
+    assert last.snapshot.knobs.max_batch == 3
+    assert hashes(state) == undisturbed
+
+
+def test_a_lost_engine_goes_on_without_a_junior_that_is_gone_meanwhile(
+    settings: RaceSettings,
+    feeds: list[LiveFeed],
+    folder: Path,
+    tmp_path: Path,
+    undisturbed: dict[str, str],
+) -> None:
+    """Also one that was named at the start: the race has begun."""
+    junior = tmp_path / "junior"
+    shutil.copytree(folder, junior)
+    knobs = Knobs(speculation="junior")
+    feed = LiveFeed(replace(settings, pace=400.0, draft=str(junior), knobs=knobs))
+    feeds.append(feed)
+    feed.start()
+
+    def script(events: list[FeedEvent], state: RaceState) -> bool:
+        if verdicts(events) and junior.exists():
+            shutil.rmtree(junior)
+            kill(feed)
+        return state.over or isinstance(events[-1], FeedEnded)
+
+    events, state = drive(feed, script)
+    told = [event.reason for event in events if isinstance(event, Refused | FeedEnded)]
+    assert len(told) == 1, told
+    assert str(junior) in told[0]
+    last = [event for event in events if isinstance(event, Progress)][-1]
+    assert last.snapshot.knobs.speculation == "off"
+    assert hashes(state) == undisturbed
+
+
+@pytest.mark.parametrize("speculation", ["off", "junior"])
+def test_a_shipped_junior_that_cannot_draft_is_passed_over(
+    settings: RaceSettings,
+    feeds: list[LiveFeed],
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    speculation: str,
+) -> None:
+    """With a word, and where it was asked for a refusal; one that was named is bad input."""
+    (tmp_path / "junior").mkdir()
+    monkeypatch.setattr(race_settings, "CHIEF", folder)
+    monkeypatch.setattr(race_settings, "JUNIOR", tmp_path / "junior")
+    settings = replace(settings, knobs=Knobs(speculation=speculation))
+    shipped, named = LiveFeed(settings), LiveFeed(replace(settings, draft=str(tmp_path / "junior")))
+    feeds += [shipped, named]
+    shipped.start()
+    events, _ = drive(shipped, lambda events, state: isinstance(events[-1], Progress))
+    words = [event.detail for event in events if isinstance(event, Loading)]
+    assert any("junior' has no config.json" in word for word in words)
+    refused = [event.reason for event in events if isinstance(event, Refused)]
+    assert len(refused) == (speculation == "junior")
+    named.start()
+    events, _ = drive(named, lambda events, state: isinstance(events[-1], FeedEnded))
+    assert "junior' has no config.json" in events[-1].reason  # type: ignore[union-attr]
+    assert not any(isinstance(event, RaceStarted) for event in events)
+    assert named.pull() == ()
+
+
+def test_a_named_junior_with_broken_weights_is_bad_input_where_it_is_asked_for(
+    settings: RaceSettings, feeds: list[LiveFeed], folder: Path, tmp_path: Path
+) -> None:
+    junior = broken(folder, tmp_path / "junior")
+    feed = LiveFeed(replace(settings, draft=str(junior), knobs=Knobs(speculation="junior")))
+    feeds.append(feed)
+    feed.start()
+    events, _ = drive(feed, lambda events, state: isinstance(events[-1], FeedEnded))
+    assert str(junior) in events[-1].reason  # type: ignore[union-attr]
+    assert not any(isinstance(event, RaceStarted) for event in events)

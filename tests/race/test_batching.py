@@ -280,6 +280,28 @@ def test_gaps_between_tokens_are_those_between_steps() -> None:
         assert found == pytest.approx(percentile(gaps, percent), rel=0.011)
 
 
+def test_an_aborted_car_leaves_its_slot_and_has_no_latencies() -> None:
+    batched, tracker = Batched(), Batching(RACE)
+    progress = batched.progress(Knobs(max_batch=4), 10)
+    for step in progress.snapshot.steps:
+        tracker.add_step(step, step.time)
+    tracker.add_snapshot(progress.snapshot, batched.time)
+    before = tracker.view()
+    assert before is not None
+    assert before.cars[0].ttft_ms is not None
+    gone = RACE.cars[0].id
+    batched.course.abort(gone)
+    step = batched.step(Knobs(max_batch=4))
+    tracker.add_step(replace(step, finished=((gone, "abort"),)), step.time)
+    view = tracker.view()
+    assert view is not None
+    assert (view.cars[0].kind, view.cars[0].ttft_ms, view.cars[0].e2e_ms) == (None, None, None)
+    # The next one in the queue has it with the very same step.
+    assert (view.slots[0][-1].car, view.slots[0][-1].start) == (4, before.now)
+    known = [car for car in view.cars if car.ttft_ms is not None]
+    assert view.latencies[0].count == len(known)
+
+
 @given(st.lists(st.tuples(st.floats(0.001, 2.0), st.floats(1e-3, 1e6)), min_size=1, max_size=60))
 def test_recent_gaps_are_those_of_the_last_seconds(steps: list[tuple[float, float]]) -> None:
     gaps, time, seen = Gaps(3.0), 0.0, []
