@@ -18,6 +18,7 @@ from pitwall_tui.cadence import Cadence
 from pitwall_tui.commands import COMMANDS, KNOB_KEY, KNOB_KEYS, changed_pace, turned
 from pitwall_tui.draw.moves import Moves
 from pitwall_tui.draw.status import Notice
+from pitwall_tui.export import WRITERS, write_all
 from pitwall_tui.feed.academy import Academy, NoAcademy
 from pitwall_tui.feed.base import Feed
 from pitwall_tui.race.details import DETAILS
@@ -28,6 +29,7 @@ from pitwall_tui.race.workshop import WorkshopState
 from pitwall_tui.school import School
 from pitwall_tui.screens.academy import AcademyScreen
 from pitwall_tui.screens.batching import BatchingScreen
+from pitwall_tui.screens.debrief import DebriefScreen
 from pitwall_tui.screens.help import HelpScreen
 from pitwall_tui.screens.race import RaceScreen
 from pitwall_tui.screens.results import ResultsScreen
@@ -81,6 +83,7 @@ class PitWallApp(App[None], inherit_bindings=False):
             "strategy",
             "academy",
             "batching",
+            "debrief",
             "help",
         )
     ]
@@ -314,6 +317,7 @@ class PitWallApp(App[None], inherit_bindings=False):
             for value in KNOB_KEY[knob.name].steps:
                 action = f"set_knob('{knob.name}', '{value}')"
                 yield SystemCommand(f"{knob.name}: {value}", knob.help, self._runner(action))
+        yield SystemCommand("export", "write the debrief to files", self.action_export)
         yield SystemCommand("themes", "choose among all themes", self.action_change_theme)
 
     def _runner(self, action: str) -> Callable[[], None]:
@@ -393,7 +397,21 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._turn_page(ResultsScreen(self.latest))
 
     def action_batching(self) -> None:
-        self._turn_page(BatchingScreen)
+        self._turn_page(BatchingScreen(self.latest))
+
+    def action_debrief(self) -> None:
+        self._turn_page(DebriefScreen(self.latest))
+
+    def action_export(self) -> None:
+        """Write what is known of the race to files, in every format."""
+        view = self._make_live(("debrief",)).details.debrief
+        if view is None or not view.settings:
+            self._say("nothing to export: nothing has run yet", "warning")
+            return
+        try:
+            self._say(f"saved {write_all(view, Path.cwd())}.{{{','.join(WRITERS)}}}")
+        except OSError as error:
+            self._say(f"no export: {error.strerror} ({error.filename})", "error")
 
     def action_workshop(self) -> None:
         if not self.feed.live:

@@ -43,6 +43,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("academy", "f6,a", "F6", "academy",
             "a draft model is distilled beside the race: losses, agreement, temperatures",
             "academy"),
+    Command("debrief", "f8,g", "F8", "debrief",
+            "what each setting of the knobs gave: speed, memory, quality, latencies", "debrief"),
     Command("theme", "t", "t", "switch_theme", "dark or light", "theme"),
     Command("shot", "s", "s", "shot", "save the screen as an SVG picture", "shot"),
     Command("help", "question_mark", "?", "help", "keys, signs and knobs", "help"),

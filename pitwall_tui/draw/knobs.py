@@ -34,7 +34,7 @@ _LEVELS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("none", "", _TIGHT),
 )
 # Left out of a footer first.
-_YIELDING = ("shot", "theme", "results", "academy", "strategy", "workshop", "batching")
+_YIELDING = ("shot", "theme", "results", "academy", "strategy", "workshop", "batching", "debrief")
 
 
 def _chip(knob: KnobView, names: str, pad: str, shorter: dict[str, str]) -> Row:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from engine.stats import EngineSnapshot, ModelInfo, StepStats
 from pitwall_tui.race.batching import Batching, BatchingView
 from pitwall_tui.race.debrief import Debrief, DebriefView
+from pitwall_tui.race.effects import Effect
 from pitwall_tui.race.events import RaceStarted
 
 
@@ -29,6 +30,7 @@ class Instruments:
 
     def __init__(self, race: RaceStarted, start: float, model: ModelInfo | None) -> None:
         self.model = model
+        self._race = race
         self._batching = Batching(race)
         self._debrief = Debrief()
 
@@ -40,12 +42,19 @@ class Instruments:
     def add_snapshot(self, snapshot: EngineSnapshot, time: float) -> None:
         """What came with the last of its steps."""
         self._batching.add_snapshot(snapshot, time)
-        self._debrief.add_snapshot(snapshot)
+        self._debrief.add_snapshot(snapshot, time)
+
+    def add_effect(self, effect: Effect) -> None:
+        """A turn of knobs that has been measured."""
+        self._debrief.add_effect(effect)
 
     def view(self, names: Collection[str]) -> Details:
         """The views of these names."""
-        size = self.model.page_size if self.model else 0
         return Details(
             batching=self._batching.view() if "batching" in names else None,
-            debrief=self._debrief.view(size) if "debrief" in names else None,
+            debrief=(
+                self._debrief.view(self._race, self.model, self._batching.latencies())
+                if "debrief" in names
+                else None
+            ),
         )

@@ -14,6 +14,7 @@ from pitwall_tui.draw.academy import (
 from pitwall_tui.draw.batching import draw_batch, draw_latencies, draw_modes, draw_queue
 from pitwall_tui.draw.cells import Rows
 from pitwall_tui.draw.chart import draw_chart
+from pitwall_tui.draw.debrief import draw_effects, draw_percentiles, draw_scatter
 from pitwall_tui.draw.help import help_rows
 from pitwall_tui.draw.knobs import draw_footer, draw_knobs
 from pitwall_tui.draw.lights import draw_lights
@@ -214,6 +215,31 @@ class QueueList(Panel):
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
         return draw_queue(frame.view.details.batching, cells, height)
+
+
+class Scatter(Panel):
+    """Speed over memory, by setting."""
+
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_scatter(frame.view.details.debrief, cells, height)
+
+
+class Effects(Panel):
+    """Of knobs that were turned."""
+
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_effects(frame.view.details.debrief, cells, height)
+
+
+class Percentiles(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_percentiles(frame.view.details.debrief, cells, height)
 
 
 class Lectern(Panel):
