@@ -475,7 +475,8 @@ class PitWallApp(App[None], inherit_bindings=False):
             self._say(f"copied {len(text.splitlines())} lines, where the terminal allows it")
 
     def action_help(self) -> None:
-        self.push_screen(HelpScreen(self.latest))
+        if isinstance(self.screen, WallScreen):
+            self.push_screen(HelpScreen(self.latest, type(self.screen)))
 
     def _redraw(self) -> None:
         self._frame = self._make_frame()

@@ -1,9 +1,12 @@
 """The panels of the wall: which drawing each shows, and how often it is worth it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from textual.geometry import Size
 
+from pitwall_tui.commands import Keys
 from pitwall_tui.draw.academy import (
     draw_agreement,
     draw_lectern,
@@ -14,7 +17,7 @@ from pitwall_tui.draw.academy import (
 from pitwall_tui.draw.batching import draw_batch, draw_latencies, draw_modes, draw_queue
 from pitwall_tui.draw.cells import Rows
 from pitwall_tui.draw.chart import draw_chart
-from pitwall_tui.draw.help import help_rows
+from pitwall_tui.draw.help import OwnKey, help_rows
 from pitwall_tui.draw.knobs import draw_footer, draw_knobs
 from pitwall_tui.draw.lights import draw_lights
 from pitwall_tui.draw.pages import draw_pages
@@ -256,13 +259,17 @@ class Sweep(Panel):
 
 
 class HelpPage(Panel):
-    """As high as its text at the width it has."""
+    """As high as its text at the width it has: see `help_rows`."""
+
+    def __init__(self, keys: Keys, pages: Sequence[str], own: Sequence[OwnKey]) -> None:
+        super().__init__()
+        self._text = lru_cache(2)(lambda cells: help_rows(cells, keys, pages, own))
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return len(help_rows(width))
+        return len(self._text(width))
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        return help_rows(cells, frame.keys)
+        return self._text(cells)
 
 
 class TooSmall(Panel):
