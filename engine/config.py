@@ -9,6 +9,7 @@ from typing import Any, Literal, SupportsIndex
 Switch = Literal["on", "off"]
 # How weights can be held, by the numbers that native/linear.h has for them.
 WEIGHT_FORMATS = ("fp32", "bf16", "int8", "int4")
+KV_FORMATS = ("fp32", "int8")
 
 
 class EngineError(ValueError):
@@ -66,7 +67,7 @@ KNOBS: tuple[Knob, ...] = (
     Knob("static_batch", 4, low=1, help="size of a static batch"),
     Knob("prefill_chunk", 256, low=0, help="prefill tokens a step, 0 for whole prompts"),
     Knob("weights", "fp32", WEIGHT_FORMATS, help="how weights are held"),
-    Knob("kv_dtype", "fp32", ("fp32", "int8"), help="how keys and values are held"),
+    Knob("kv_dtype", "fp32", KV_FORMATS, help="how keys and values are held"),
     Knob("speculation", "off", ("off", "junior", "ngram"), help="who drafts for the chief"),
     Knob("draft_length", 4, ("auto",), low=1, high=16, help="tokens drafted at a time"),
     Knob("acceptance", "equal", ("equal", "ratio"), help="when a draft is kept"),

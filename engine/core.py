@@ -4,16 +4,26 @@ import time
 from collections.abc import Callable
 from collections.abc import Sequence as Tokens
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from engine.bandwidth import read_bandwidth
-from engine.config import EngineConfig, EngineError, Knobs, Request, RequestError, Sampling
+from engine.config import (
+    KV_FORMATS,
+    EngineConfig,
+    EngineError,
+    Knobs,
+    Request,
+    RequestError,
+    Sampling,
+)
 from engine.draft_model import Draft, DraftModel, NoDraft
 from engine.figures import page_counts, page_map, request_stats
+from engine.flops import step_flops
 from engine.formats import Formats
 from engine.kvcache import KVCache
+from engine.machine import Machine, measured
 from engine.meter import Meter, reference
 from engine.pages import InvariantError, PagePool, pages_for
 from engine.plan import Row, StepPlan, StepResult
@@ -25,6 +35,7 @@ from engine.speculation import Speculation, verdicts
 from engine.stats import (
     EngineSnapshot,
     FinishReason,
+    KVFormat,
     ModelInfo,
     PageCounts,
     RequestStats,
@@ -54,7 +65,7 @@ class Engine:
         self._clock = clock
         self._knobs = formats.effective(knobs)
         self._served = self._knobs  # those of the last step
-        self._read_gbs = 0.0
+        self._machine = Machine()
         self._draft: Draft = NoDraft()
         if config.draft is not None:
             self._draft = self.open_draft(config.draft)
@@ -263,8 +274,8 @@ class Engine:
         decoder = self._formats.get(self._knobs)
         start = time.perf_counter()
         preempted = self._adopt()
-        length = self._speculation.length(self._knobs, len(self._planner.running))
-        plan = self._planner.plan(self._knobs, preempted, length)
+        ration = partial(self._speculation.ration, self._knobs)
+        plan = self._planner.plan(self._knobs, preempted, ration)
         if self.has_work and not plan.rows:
             raise InvariantError("there is work, but the plan runs none of it")
         planned = time.perf_counter()
@@ -321,6 +332,8 @@ class Engine:
             verdicts=judged,
             draft_length=plan.draft_length,
             caught_up=proposal.caught_up,
+            trial=plan.trial,
+            flops=step_flops(self._formats.spec, plan.rows),
         )
 
     def _adopt(self) -> list[tuple[str, int]]:
@@ -385,8 +398,8 @@ class Engine:
                 finished.append((row.id, reason))
             elif plan.knobs.kv_cache == "off":
                 self._planner.forget(sequence)
-            elif row.room:
-                self._planner.give_back(sequence, plan.knobs)
+            elif row.lent:
+                self._planner.give_back(sequence, row.lent)
         return tuple(tokens), finished
 
     def _end_of(self, sequence: Sequence) -> FinishReason | None:
@@ -411,8 +424,8 @@ class Engine:
 
     def warm_up(self) -> None:
         """Run the usual batch sizes once, so that no step of a race pays for building kernels, and
-        measure how fast this machine reads its memory."""
-        self._read_gbs = read_bandwidth(self._formats.device)
+        measure what this machine can do."""
+        self._machine = measured(self._formats.device, self._formats.native)
         # As many as can run: each holds a page at least.
         most = min(self._knobs.max_batch, self._pool.total, WARM_BATCH)
         size = min(self.config.page_size, self._formats.max_context - 1)
@@ -466,8 +479,11 @@ class Engine:
             max_context=self._formats.max_context,
             device=str(self._formats.device),
             threads=torch.get_num_threads(),
-            read_gbs=self._read_gbs,
+            read_gbs=self._machine.read_gbs,
             why_torch=self._formats.why_torch,
+            float_gflops=self._machine.float_gflops,
+            int8_gops=self._machine.int8_gops,
+            memory_bytes=self._machine.memory_bytes,
         )
 
     def snapshot(
@@ -495,7 +511,12 @@ class Engine:
             weights_bytes=self._formats.get(self._served).nbytes,
             weights_held=self._formats.nbytes,
             draft=self._draft.info(self._served),
+            kv_formats=tuple(map(self._kv_format, KV_FORMATS)),
         )
+
+    def _kv_format(self, kv_dtype: str) -> KVFormat:
+        share = self._draft.page_bytes(kv_dtype)
+        return KVFormat(kv_dtype, self._own_bytes(kv_dtype), share, self._pages(kv_dtype))
 
     def _page_counts(self) -> PageCounts:
         size = self._page_bytes(self._served.kv_dtype)

@@ -13,6 +13,7 @@ from engine.stats import (
     PageCounts,
     PageMap,
     RequestStats,
+    block_table,
 )
 
 _NOBODY = 255
@@ -32,6 +33,9 @@ def request_stats(sequence: Sequence) -> RequestStats:
         first_token=sequence.first_token,
         finished=sequence.finished,
         finish_reason=sequence.finish_reason,
+        max_tokens=sequence.request.sampling.max_tokens,
+        computed=sequence.computed,
+        drafted=sequence.drafted,
     )
 
 
@@ -39,10 +43,12 @@ def page_counts(
     pool: PagePool, running: Several[Sequence], page_size: int, page_bytes: int
 ) -> PageCounts:
     """The pool's pages by what they are."""
-    reserved = empty = 0
+    reserved = empty = unreserved = 0
     for sequence in running:
         reserved += len(sequence.pages) - pages_for(sequence.computed, page_size)
         empty += len(sequence.pages) * page_size - sequence.computed
+        most = pages_for(sequence.request.max_length, page_size)
+        unreserved += most - len(sequence.pages)
     return PageCounts(
         total=pool.total,
         used=pool.used,
@@ -51,11 +57,14 @@ def page_counts(
         reserved=reserved,
         empty_slots=empty,
         page_bytes=page_bytes,
+        unreserved=unreserved,
+        published=pool.published,
+        evicted=pool.evicted,
     )
 
 
 def page_map(pool: PagePool, sequences: Several[Sequence], page_size: int) -> PageMap:
-    """Each page of the pool, and which of the sequences holds it."""
+    """Each page of the pool, which of the sequences holds it, and their block tables."""
     kinds = bytearray(
         PAGE_CACHED if pool.is_cached(page) else PAGE_FREE for page in range(pool.total)
     )
@@ -69,4 +78,5 @@ def page_map(pool: PagePool, sequences: Several[Sequence], page_size: int) -> Pa
                 kinds[page] = PAGE_USED if number < written else PAGE_RESERVED
             if owners[page] == _NOBODY:
                 owners[page] = min(owner, _NOBODY - 1)
-    return PageMap(bytes(kinds), bytes(owners))
+    tables = tuple(block_table(sequence.pages, pool.total) for sequence in sequences)
+    return PageMap(bytes(kinds), bytes(owners), tables)

@@ -1,7 +1,7 @@
 """How many bytes a decoder's weights take in each format, by its shapes alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from engine.config import WEIGHT_FORMATS
@@ -38,6 +38,13 @@ def _linear_bytes(rows: int, columns: int, weights: str) -> int:
         case "int4":
             return INT4.nbytes(rows, columns)
     return rows * columns * {"fp32": 4, "bf16": 2}[weights]
+
+
+def kv_bytes(spec: ModelSpec, kv_dtype: str) -> int:
+    """Bytes that one token's keys and values take over all layers, as engine/kvcache.py holds them;
+    "fp16" is for comparison with engines that do."""
+    vector = {"fp32": 4 * spec.head_size, "fp16": 2 * spec.head_size, "int8": spec.head_size + 4}
+    return spec.layers * 2 * spec.kv_heads * vector[kv_dtype]
 
 
 def loaded(name: str, spec: ModelSpec, shapes: Mapping[str, tuple[int, ...]]) -> Footprint:
@@ -91,4 +98,11 @@ LLAMA_2 = {
     "7B": _llama_2(hidden=4096, ffn=11008, layers=32, heads=32, kv_heads=32),
     "13B": _llama_2(hidden=5120, ffn=13824, layers=40, heads=40, kv_heads=40),
     "70B": _llama_2(hidden=8192, ffn=28672, layers=80, heads=64, kv_heads=8),
+}
+# TinyLlama, https://arxiv.org/abs/2401.02385: the same architecture and tokenizer, made for 2048.
+PUBLISHED = {
+    "1B": replace(
+        _llama_2(hidden=2048, ffn=5632, layers=22, heads=32, kv_heads=4), max_context=2048
+    ),
+    **LLAMA_2,
 }

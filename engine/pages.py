@@ -38,6 +38,7 @@ class PagePool:
     def __init__(self, total: int) -> None:
         self.total = total
         self.refs = [0] * total
+        self.evicted = 0  # cached pages handed out for other tokens, ever
         # Pages that hold the draft model's keys and values of all their tokens too.
         self.drafted = bytearray(total)
         self._free = deque(range(total))
@@ -59,6 +60,11 @@ class PagePool:
         return len(self._cached)
 
     @property
+    def published(self) -> int:
+        """Pages that others can find: the cached ones, and some of the used."""
+        return len(self._key_of)
+
+    @property
     def used(self) -> int:
         return self.total - self.available
 
@@ -72,6 +78,7 @@ class PagePool:
                 page = self._free.popleft()
             else:
                 page, _ = self._cached.popitem(last=False)
+                self.evicted += 1
                 del self._page_of[self._key_of.pop(page)]
             self.refs[page] = 1
             self.drafted[page] = False

@@ -10,8 +10,9 @@ class Row:
     """Run `tokens`, the request's tokens from position `start` on, the last `drafts` of which are
     proposed ones.
 
-    `pages` is its page table, long enough for all of them, and for `room` drafts; `sampling` is
-    set where the row reaches the request's last token, so that the next one can be sampled.
+    `pages` is its page table, long enough for all of them, and for `room` drafts, for which alone
+    the last `lent` pages are there; `sampling` is set where the row reaches the request's last
+    token, so that the next one can be sampled.
     """
 
     id: str
@@ -21,6 +22,7 @@ class Row:
     sampling: Sampling | None
     room: int = 0
     drafts: int = 0
+    lent: int = 0
 
     @property
     def end(self) -> int:
@@ -41,9 +43,20 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Ration:
+    """Up to `length` drafts for each of the `requests` that have run longest."""
+
+    length: int
+    requests: int
+
+
+NO_DRAFTS = Ration(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
 class StepPlan:
     """One step, under the knobs it was planned with; `draft_length` is how many drafts a row may
-    carry at most."""
+    carry at most, in a `trial` only some of them."""
 
     knobs: Knobs
     rows: tuple[Row, ...]
@@ -53,6 +66,7 @@ class StepPlan:
     prefix_queries: int
     prefix_hits: int
     draft_length: int = 0
+    trial: bool = False
 
 
 @dataclass(frozen=True, slots=True)

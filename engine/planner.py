@@ -6,14 +6,19 @@ preemption and decoding are this one rule.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from engine.config import Knobs
 from engine.pages import InvariantError, PagePool, PrefixKey, pages_for
-from engine.plan import Row, StepPlan
+from engine.plan import NO_DRAFTS, Ration, Row, StepPlan
 from engine.prefix import NoPrefixCache, PrefixCache, PrefixIndex
 from engine.sequence import Sequence
+
+
+def no_drafts(requests: int) -> Ration:
+    """For none of so many requests."""
+    return NO_DRAFTS
 
 
 class Planner:
@@ -35,12 +40,15 @@ class Planner:
         return self._no_prefix_cache
 
     def plan(
-        self, knobs: Knobs, preempted: Iterable[tuple[str, int]] = (), draft_length: int = 0
+        self,
+        knobs: Knobs,
+        preempted: Iterable[tuple[str, int]] = (),
+        ration: Callable[[int], Ration] = no_drafts,
     ) -> StepPlan:
         """Choose rows; hand out pages; preempt and admit. Only tables and queues change.
 
-        `preempted` are those that this step has preempted already: it admits nobody then.
-        `draft_length` is how many drafts a row is to carry, where there are pages left for them.
+        `preempted` are those that this step has preempted already: it admits nobody then. `ration`
+        says how many drafts a step of so many rows is to carry, where there are pages for them.
         """
         step = _Step(knobs)
         step.preempted += preempted
@@ -53,10 +61,11 @@ class Planner:
         if not step.preempted:
             self._admit(step)
         rows = step.rows
-        if draft_length:
+        drafts = ration(len(rows)) if rows else NO_DRAFTS
+        if drafts.length:
             rows = [
-                self._with_room(sequence, row, draft_length)
-                for sequence, row in zip(step.sequences, rows, strict=True)
+                self._with_room(sequence, row, drafts.length if place < drafts.requests else 0)
+                for place, (sequence, row) in enumerate(zip(step.sequences, rows, strict=True))
             ]
         return StepPlan(
             knobs=knobs,
@@ -66,12 +75,14 @@ class Planner:
             held=step.held,
             prefix_queries=step.prefix_queries,
             prefix_hits=step.prefix_hits,
-            draft_length=draft_length,
+            draft_length=drafts.length,
+            trial=0 < drafts.requests < len(rows),
         )
 
-    def give_back(self, sequence: Sequence, knobs: Knobs) -> None:
-        """Release the pages of drafts that were not kept."""
-        self._trim(sequence, sequence.computed, knobs)
+    def give_back(self, sequence: Sequence, lent: int) -> None:
+        """Release those of its last `lent` pages that no draft which was kept needs."""
+        own = len(sequence.pages) - lent
+        self._cut(sequence, max(own, pages_for(sequence.computed, self.page_size)))
 
     def note_drafted(self, sequence: Sequence, reached: int) -> None:
         """The draft model has seen its tokens up to there, of which those count that were kept."""
@@ -119,9 +130,7 @@ class Planner:
         """
         preempted: list[tuple[str, int]] = []
         for sequence in self.running:  # what is only reserved costs nobody a page
-            keep = pages_for(sequence.computed, self.page_size)
-            self.pool.release(sequence.pages[keep:])
-            del sequence.pages[keep:]
+            self._cut(sequence, pages_for(sequence.computed, self.page_size))
         while self.pool.used > total:
             self._preempt(next(s for s in reversed(self.running) if s.pages), preempted)
         kept = self.pool.resize(total)
@@ -192,19 +201,19 @@ class Planner:
             sequence.drafted += self.page_size
 
     def _with_room(self, sequence: Sequence, row: Row, drafts: int) -> Row:
-        """Room for drafts behind the request's last token, in pages that nobody else has asked for.
+        """Room for drafts behind the request's last token, in its own last page and in free ones:
+        no other request loses a page for them, nor does a prefix that one may come back for.
 
         One new token is the model's own, whatever becomes of them.
         """
         self._skip_drafted(sequence)
-        if row.sampling is None:
+        if row.sampling is None or not drafts:
             return row
-        held = (len(sequence.pages) + self.pool.available) * self.page_size
+        held = (len(sequence.pages) + self.pool.free) * self.page_size
         room = min(drafts, sequence.request.max_length - row.end - 1, held - row.end)
-        need = pages_for(row.end + room, self.page_size) - len(sequence.pages)
-        if need > 0:
-            sequence.pages += self.pool.acquire(need)
-        return replace(row, pages=tuple(sequence.pages), room=room)
+        lent = max(pages_for(row.end + room, self.page_size) - len(sequence.pages), 0)
+        sequence.pages += self.pool.acquire(lent)
+        return replace(row, pages=tuple(sequence.pages), room=room, lent=lent)
 
     def _reservation(self, sequence: Sequence, length: int, knobs: Knobs) -> int:
         if knobs.paging == "contiguous" and knobs.kv_cache == "on":
@@ -213,7 +222,10 @@ class Planner:
 
     def _trim(self, sequence: Sequence, length: int, knobs: Knobs) -> None:
         """Give back what an earlier reservation holds beyond `length` tokens."""
-        keep = pages_for(self._reservation(sequence, length, knobs), self.page_size)
+        self._cut(sequence, pages_for(self._reservation(sequence, length, knobs), self.page_size))
+
+    def _cut(self, sequence: Sequence, keep: int) -> None:
+        """Give back all but its first `keep` pages."""
         if len(sequence.pages) > keep:
             self.pool.release(sequence.pages[keep:])
             del sequence.pages[keep:]

@@ -39,6 +39,10 @@ class Proposal:
 class Proposer(Protocol):
     """Proposes tokens. Nothing that it says can change a text, only how soon it comes."""
 
+    def can_draft(self, knobs: Knobs) -> bool:
+        """Whether it would ever propose anything with these knobs."""
+        ...
+
     def propose(self, rows: Rows[Row], sequences: Mapping[str, Sequence], knobs: Knobs) -> Proposal:
         """Drafts for the rows that have room; the sequences are only looked at."""
         ...
@@ -48,31 +52,25 @@ class Proposer(Protocol):
         ...
 
 
-class Nobody:
-    """Proposes nothing."""
-
-    def propose(self, rows: Rows[Row], sequences: Mapping[str, Sequence], knobs: Knobs) -> Proposal:
-        return Proposal(((),) * len(rows))
-
-    def forget(self, id: str) -> None:
-        return
-
-
 class Junior:
-    """A draft model. It is behind by as many tokens as it has not seen, and catches up first."""
+    """A draft model. It is behind by as many tokens as it has not seen, and catches up first: in
+    requests whose prompt still runs, and in those that it may draft for."""
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
 
+    def can_draft(self, knobs: Knobs) -> bool:
+        return knobs.kv_cache == "on"  # else it would have to begin anew with every step
+
     def propose(self, rows: Rows[Row], sequences: Mapping[str, Sequence], knobs: Knobs) -> Proposal:
-        if knobs.kv_cache == "off":  # it would have to begin anew with every step
-            return Proposal(((),) * len(rows))
         budget = CATCH_UP
         own: list[Row] = []
         drafting: list[bool] = []
         for row in rows:
             sequence = sequences[row.id]
             behind = row.end - sequence.drafted
+            if row.sampling is not None and not row.room:
+                behind = 0  # nobody asks what it knows
             count = behind if behind <= _USUAL else min(behind, budget)
             budget -= count if behind > _USUAL else 0
             drafting.append(count == behind and row.room > 0)
@@ -113,6 +111,9 @@ class Ngram:
         """Compares so many last tokens, the longest first."""
         self._sizes = range(longest, shortest - 1, -1)
         self._known: dict[str, _Places] = {}
+
+    def can_draft(self, knobs: Knobs) -> bool:
+        return True
 
     def propose(self, rows: Rows[Row], sequences: Mapping[str, Sequence], knobs: Knobs) -> Proposal:
         return Proposal(tuple(self._of(row, sequences[row.id].tokens) for row in rows))

@@ -4,21 +4,23 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from engine.config import KnobError, Knobs
-from engine.draft_length import Auto, DraftLength, Fixed, Round
+from engine.draft_length import Auto, DraftLength, Fixed
 from engine.draft_model import Draft, NoDraft
-from engine.plan import StepPlan, StepResult
-from engine.propose import Junior, Ngram, Nobody, Proposal, Proposer
+from engine.forecast import Round
+from engine.plan import Ration, StepPlan, StepResult
+from engine.propose import Junior, Ngram, Proposal, Proposer
 from engine.sequence import Sequence
 from engine.stats import StepTimes, Verdict
 
 _NOTHING = Proposal(())
+_NEVER = Fixed(0)
 
 
 class Speculation:
     """Proposers by their names, and the draft lengths that `auto` has learnt for each setting."""
 
     def __init__(self, draft: Draft) -> None:
-        self._proposers: dict[str, Proposer] = {"off": Nobody(), "ngram": Ngram()}
+        self._proposers: dict[str, Proposer] = {"ngram": Ngram()}
         self.use(draft)
 
     def use(self, draft: Draft) -> None:
@@ -31,16 +33,19 @@ class Speculation:
 
     def check(self, knobs: Knobs) -> None:
         """Raises KnobError where nobody is there to draft."""
-        if knobs.speculation not in self._proposers:
+        if knobs.speculation not in ("off", *self._proposers):
             raise KnobError(
                 f"knob speculation: {knobs.speculation} needs a draft model, and none was given"
             )
 
-    def length(self, knobs: Knobs, requests: int) -> int:
-        """How many drafts so many running requests should have in the next step."""
-        return 0 if knobs.speculation == "off" else self._length(knobs).choose(requests)
+    def ration(self, knobs: Knobs, requests: int) -> Ration:
+        """How many drafts a step of so many requests should carry."""
+        return self._length(knobs).choose(requests)
 
     def _length(self, knobs: Knobs) -> DraftLength:
+        proposer = self._proposers.get(knobs.speculation)
+        if proposer is None or not proposer.can_draft(knobs):
+            return _NEVER
         if isinstance(knobs.draft_length, int):
             return Fixed(knobs.draft_length)
         key = _setting(knobs)
@@ -62,18 +67,20 @@ class Speculation:
         self, plan: StepPlan, proposal: Proposal, verdicts: tuple[Verdict, ...], ms: StepTimes
     ) -> None:
         """Learn from a step."""
-        if plan.knobs.speculation == "off" or not plan.rows:
+        knobs = plan.knobs
+        if knobs.speculation == "off" or knobs.draft_length != "auto" or not plan.rows:
             return
-        usual = all(row.sampling and len(row.tokens) == row.drafts + 1 for row in plan.rows)
-        if usual and not proposal.caught_up:
+        # Without a KV cache every step runs whole texts, and drafts come on top as ever.
+        whole = knobs.kv_cache == "off"
+        if all(row.sampling and (whole or row.length - row.start == 1) for row in plan.rows):
             round = Round(
                 requests=len(plan.rows),
-                length=plan.draft_length,
                 accepted=[(len(verdict.drafts), verdict.accepted) for verdict in verdicts],
                 draft_ms=ms.draft,
                 verify_ms=ms.total - ms.draft - ms.score,
+                caught_up=proposal.caught_up > 0,
             )
-            self._length(plan.knobs).note(round)
+            self._length(knobs).note(round)
 
     def forget(self, id: str) -> None:
         """The request has ended; another may come by its name."""

@@ -21,15 +21,20 @@ from pitwall_tui.draw.moves import Moves
 from pitwall_tui.draw.status import Notice
 from pitwall_tui.feed.academy import Academy, NoAcademy
 from pitwall_tui.feed.base import Feed
+from pitwall_tui.memory import GUIDE
 from pitwall_tui.race.details import DETAILS
 from pitwall_tui.race.events import FeedEnded, FeedEvent, RecordingStopped, Refused
+from pitwall_tui.race.guide import Guide, NextRace, Turn
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.race.view import Flag, KnobView, RaceView
+from pitwall_tui.race.whatif import Dial, WhatIf
 from pitwall_tui.race.workshop import WorkshopState
 from pitwall_tui.school import School
 from pitwall_tui.screens.academy import AcademyScreen
 from pitwall_tui.screens.batching import BatchingScreen
+from pitwall_tui.screens.bottleneck import BottleneckScreen
 from pitwall_tui.screens.help import HelpScreen
+from pitwall_tui.screens.memory import MemoryScreen
 from pitwall_tui.screens.race import RaceScreen
 from pitwall_tui.screens.results import ResultsScreen
 from pitwall_tui.screens.strategy import StrategyScreen
@@ -66,7 +71,9 @@ class PitWallApp(App[None], inherit_bindings=False):
             "workshop",
             "strategy",
             "academy",
+            "memory",
             "batching",
+            "bottleneck",
             "help",
         )
     ]
@@ -100,6 +107,11 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._workshop = WorkshopState()
         self._supposed: int | None = None
         self._school = School(self.academy)
+        self._chosen = 0
+        self._what_if = WhatIf()
+        self._guide = Guide(wall.guide and feed.live)
+        for key, action in (("enter", "guide_next"), ("escape", "guide_leave")):
+            self._bindings.bind(key, action, show=False, priority=True)
         self.ended: FeedEnded | None = None
         self._held: RaceView | None = None
         self._stopped = False
@@ -167,6 +179,7 @@ class PitWallApp(App[None], inherit_bindings=False):
     def _make_frame(self) -> Frame:
         now = self.clock()
         live = self._make_live(self._looked_at())
+        self._guide.see(live)
         active = {"pause"} if live.status.paused else set()
         if self._held is not None:
             active.add("freeze")
@@ -183,6 +196,9 @@ class PitWallApp(App[None], inherit_bindings=False):
             supposed=self._supposed,
             academy=self._school.view(),
             keys=self.wall.keys,
+            guide=self._guide.view(),
+            chosen=self._chosen,
+            what_if=self._what_if,
         )
 
     def _make_live(self, details: Collection[str]) -> RaceView:
@@ -400,6 +416,17 @@ class PitWallApp(App[None], inherit_bindings=False):
     def action_batching(self) -> None:
         self._turn_page(BatchingScreen(self.latest))
 
+    def action_memory(self) -> None:
+        self._turn_page(MemoryScreen(self.latest))
+
+    def action_choose_car(self, row: int) -> None:
+        """Look at the block table of the car in that row of the grid."""
+        self._chosen = row % max(1, len(self._frame.view.cars))
+        self._redraw()
+
+    def action_step_car(self, step: int) -> None:
+        self.action_choose_car(self._chosen + step)
+
     def action_workshop(self) -> None:
         if not self.feed.live:
             self._say("a recording holds no weights: the workshop is for a live race", "warning")
@@ -411,6 +438,26 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     def _suppose(self, percent: int | None) -> None:
         self._supposed = percent
+
+    def action_bottleneck(self) -> None:
+        self._turn_page(BottleneckScreen(self.latest))
+
+    def action_choose_dial(self, step: int) -> None:
+        """The keys turn another dial of what is supposed."""
+        self._project(self._what_if.chosen(step))
+
+    def action_turn_chosen(self, step: int) -> None:
+        self.action_turn_dial(self._what_if.dial, step)
+
+    def action_turn_dial(self, dial: Dial, step: int) -> None:
+        self._project(self._what_if.turned(dial, step))
+
+    def action_set_dial(self, dial: Dial, value: str | int) -> None:
+        self._project(self._what_if.with_value(dial, value))
+
+    def _project(self, what_if: WhatIf) -> None:
+        self._what_if = what_if
+        self._redraw()
 
     def action_academy(self) -> None:
         if not self.feed.live:
@@ -449,10 +496,13 @@ class PitWallApp(App[None], inherit_bindings=False):
     def watch_theme(self, theme: str) -> None:
         self.call_later(self._redraw)
         if theme != self.wall.memory.recall("theme") and self.is_running:
-            try:
-                self.wall.memory.keep("theme", theme)
-            except OSError as error:
-                self._say(f"not remembered: {error.strerror}", "warning")
+            self._remember("theme", theme)
+
+    def _remember(self, name: str, word: str) -> None:
+        try:
+            self.wall.memory.keep(name, word)
+        except OSError as error:
+            self._say(f"not remembered: {error.strerror}", "warning")
 
     def action_shot(self) -> None:
         view = self._frame.live
@@ -473,6 +523,36 @@ class PitWallApp(App[None], inherit_bindings=False):
             text = self.screen.as_text()
             self.copy_to_clipboard(to_ascii(text) if self.wall.ascii else text)
             self._say(f"copied {len(text.splitlines())} lines, where the terminal allows it")
+
+    def action_guide(self) -> None:
+        """Begin the guided race, from its start."""
+        if self._listens():
+            self._guide.start()
+            self._redraw()
+
+    def action_guide_next(self) -> None:
+        match self._guide.enter(self._frame.live):
+            case Turn(knob, value):
+                self.action_set_knob(knob, value)
+            case NextRace():
+                self.action_next_race()
+        self._after_guide()
+
+    def action_guide_leave(self) -> None:
+        self._guide.leave()
+        self._after_guide()
+
+    def _after_guide(self) -> None:
+        """One that has been left does not come again by itself."""
+        if not self._guide.on:
+            self._remember(GUIDE, "left")
+        self._redraw()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The guide's keys are its own only while it is shown."""
+        if action in ("guide_next", "guide_leave"):
+            return self._guide.on and isinstance(self.screen, WallScreen)
+        return super().check_action(action, parameters)
 
     def action_help(self) -> None:
         if isinstance(self.screen, WallScreen):

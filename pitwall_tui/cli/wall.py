@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pitwall_tui.feed.academy import Academy
 from pitwall_tui.feed.base import Feed
-from pitwall_tui.memory import Memory, state_file
+from pitwall_tui.memory import GUIDE, Memory, state_file
 from pitwall_tui.race.errors import RaceError
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.settings import Settings, Wall, frame_rate, known_theme
@@ -44,6 +44,7 @@ def open_wall(
         or pick_ascii(settings, os.environ, getattr(sys.__stderr__, "encoding", "")),
         bell=settings.bell,
         keys=settings.keys,
+        guide=not memory.recall(GUIDE),
         memory=memory,
     )
     fps = pick_fps(getattr(args, "fps", None), settings, os.environ)

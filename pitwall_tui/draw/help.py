@@ -12,7 +12,7 @@ from pitwall_tui.help.page import Page, Sign
 # A key as the wall writes it, and what it does.
 OwnKey = tuple[str, str]
 _KEY = 12
-_PANEL = 19
+_PANEL = 21
 _WHERE = 19
 
 

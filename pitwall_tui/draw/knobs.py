@@ -35,8 +35,9 @@ _LEVELS: tuple[tuple[str, str, dict[str, str]], ...] = (
 )
 # Left out of a footer first.
 _YIELDING = (
-    "copy", "shot", "theme", "results", "academy", "strategy", "workshop", "batching"
-)  # fmt: skip
+    *("copy", "shot", "theme", "results"),
+    *("bottleneck", "academy", "strategy", "workshop", "batching", "memory"),
+)
 
 
 def _chip(knob: KnobView, keys: Keys, names: str, pad: str, shorter: dict[str, str]) -> Row:

@@ -109,7 +109,8 @@ BOTTLENECK = Page(
         (Span("bound", "text bold"), "memory compute", "what alone would take most of a step;"
          " overhead: planning, drafting, sampling, commits; cache-fed: faster than memory gives"),
         (Span("projection", "chart.mark"), "", "published shapes and peaks at the best MBU and MFU"
-         " of this race; no time outside the forward is in it"),
+         " of this race; the shorter of memory and arithmetic is hidden, a prompt is one pass, each"
+         " request at its full context, no time outside the forward"),
     ),
 )  # fmt: skip
 

@@ -12,7 +12,9 @@ from pitwall_tui.commands import KEYS, Keys
 from pitwall_tui.draw.cells import Row, Rows, Span, plain
 from pitwall_tui.draw.status import Notice
 from pitwall_tui.race.academy import AcademyView
+from pitwall_tui.race.guide import GuideView
 from pitwall_tui.race.view import RaceView
+from pitwall_tui.race.whatif import WhatIf
 from pitwall_tui.race.workshop import WorkshopView
 from pitwall_tui.widgets.palette import Palette
 
@@ -25,7 +27,9 @@ class Frame:
     in seconds; `moves` are cars that gained (1) or lost (-1) a place; `active` ids of commands
     whose thing is on; `countdown` seconds to the next race, where one is due; `workshop` what has
     been measured of the weights; `supposed` the acceptance that the strategy supposes, in percent;
-    `academy` how its students do; `keys` are those that the wall listens to.
+    `academy` how its students do; `chosen` the row of the car whose block table is looked at;
+    `what_if` what is supposed of other machines and models; `keys` are those that the wall listens
+    to.
     """
 
     view: RaceView
@@ -38,7 +42,10 @@ class Frame:
     workshop: WorkshopView
     supposed: int | None
     academy: AcademyView
+    chosen: int
+    what_if: WhatIf
     keys: Keys = KEYS
+    guide: GuideView | None = None
 
 
 class Panel(Widget):

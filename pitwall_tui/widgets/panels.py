@@ -15,14 +15,19 @@ from pitwall_tui.draw.academy import (
     draw_sweep,
 )
 from pitwall_tui.draw.batching import draw_batch, draw_latencies, draw_modes, draw_queue
+from pitwall_tui.draw.bottleneck import draw_ceilings, draw_phases
 from pitwall_tui.draw.cells import Rows
 from pitwall_tui.draw.chart import draw_chart
+from pitwall_tui.draw.guide import draw_guide
+from pitwall_tui.draw.held import draw_formats, draw_held, draw_index
 from pitwall_tui.draw.help import OwnKey, help_rows
 from pitwall_tui.draw.knobs import draw_footer, draw_knobs
 from pitwall_tui.draw.lights import draw_lights
+from pitwall_tui.draw.memory import draw_chosen, draw_pool, draw_tables
 from pitwall_tui.draw.pages import draw_pages
 from pitwall_tui.draw.radio import draw_radio
 from pitwall_tui.draw.results import draw_results
+from pitwall_tui.draw.roofline import draw_roofline
 from pitwall_tui.draw.small import draw_too_small
 from pitwall_tui.draw.speculation import draw_speculation
 from pitwall_tui.draw.spread import draw_off, draw_pairs, draw_weights
@@ -35,7 +40,9 @@ from pitwall_tui.draw.strategy import (
 )
 from pitwall_tui.draw.tower import draw_tower
 from pitwall_tui.draw.track import draw_track
+from pitwall_tui.draw.whatif import draw_whatif
 from pitwall_tui.draw.workshop import draw_bench, draw_footprints, draw_layers
+from pitwall_tui.widgets.palette import Palette
 from pitwall_tui.widgets.panel import Frame, Panel
 
 
@@ -258,6 +265,86 @@ class Sweep(Panel):
         return draw_sweep(frame.academy, cells, height)
 
 
+class BlockTables(Panel):
+    hz = 4.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_tables(frame.view, frame.chosen, cells, height)
+
+
+class CarPages(Panel):
+    """The pages of the chosen car, by their numbers."""
+
+    hz = 4.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_chosen(frame.view, frame.chosen, cells, height)
+
+
+class Pool(Panel):
+    hz = 4.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_pool(frame.view, frame.chosen, cells, height)
+
+
+class Held(Panel):
+    """Bytes held over time."""
+
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_held(frame.view, cells, height)
+
+
+class Index(Panel):
+    """Of prefixes."""
+
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_index(frame.view, cells, height)
+
+
+class KVFormats(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_formats(frame.view, cells, height)
+
+
+class Ceilings(Panel):
+    """What this machine can do, and what bounds the engine on it."""
+
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_ceilings(frame.view.details.bottleneck, cells, height)
+
+
+class Phases(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_phases(frame.view.details.bottleneck, cells, height)
+
+
+class Roofline(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_roofline(frame.view.details.bottleneck, cells, height)
+
+
+class Elsewhere(Panel):
+    """What is supposed of other machines and models."""
+
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_whatif(frame.view.details.bottleneck, frame.what_if, cells, height)
+
+
 class HelpPage(Panel):
     """As high as its text at the width it has: see `help_rows`."""
 
@@ -270,6 +357,17 @@ class HelpPage(Panel):
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
         return self._text(cells)
+
+
+class GuideStrip(Panel):
+    """Over the lower part of a screen, while there is a guide."""
+
+    def show(self, frame: Frame, palette: Palette) -> None:
+        self.set_class(frame.guide is not None, "-on")
+        super().show(frame, palette)
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_guide(frame.guide, frame.keys, cells, height)
 
 
 class TooSmall(Panel):

@@ -307,7 +307,10 @@ class Life:
             self.evidence.accepted += verdict.accepted
         knobs, drafting = stats.knobs, stats.draft_length > 0
         assert drafting or not stats.verdicts
-        assert drafting or knobs.speculation == "off" or knobs.draft_length == "auto"
+        if knobs.speculation == "off" or (knobs.speculation, knobs.kv_cache) == ("junior", "off"):
+            assert not drafting
+        elif knobs.draft_length != "auto":
+            assert drafting or not said
         self.evidence.beside_prefill += bool(stats.verdicts) and stats.prefill_tokens > 0
         self.evidence.caught_up += stats.caught_up
         if knobs.kv_cache == "on" and knobs.paging == "paged":

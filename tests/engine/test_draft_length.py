@@ -4,12 +4,14 @@ Machines are played: a step costs what a function says, drafts are accepted as a
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import pytest
 
-from engine.draft_length import LONGEST, Auto, Fixed, Round
+from engine.draft_length import Auto, Fixed
+from engine.forecast import LONGEST, Round
+from engine.plan import NO_DRAFTS, Ration
 
 Costs = Callable[[int], float]
 
@@ -43,21 +45,57 @@ def race(machine: Machine, choose: Auto | Fixed, requests: int, steps: int, seed
     random = Random(seed)
     tokens, ms = 0, 0.0
     for _ in range(steps):
-        length = choose.choose(requests)
+        ration = choose.choose(requests)
         accepted = []
-        for _ in range(requests):
+        for place in range(requests):
+            length = ration.length if place < ration.requests else 0
             run = 0
             while run < length and random.random() < machine.acceptance:
                 run += 1
-            accepted.append((length, run))
+            if length:
+                accepted.append((length, run))
             tokens += run + 1
-        verify = machine.verify(requests * (length + 1)) * random.gauss(1, machine.noise)
-        draft = machine.draft(requests) * length * random.gauss(1, machine.noise)
+        verify = machine.verify(requests + sum(drafts for drafts, _ in accepted))
+        verify *= random.gauss(1, machine.noise)
+        draft = machine.draft(len(accepted)) * ration.length * random.gauss(1, machine.noise)
         ms += verify + draft
         if random.random() < 0.02:
             verify *= 10  # something else had the core: no length's fault
-        choose.note(Round(requests, length, accepted if length else [], draft, verify))
+        choose.note(Round(requests, accepted, draft, verify))
     return tokens / ms
+
+
+def with_junior(machine: Machine, choose: Auto | Fixed, cars: int, length: int, seed: int) -> float:
+    """Tokens a millisecond of a race of so many tokens a car, prompts of 60, and a draft model that
+    has to see every token before it drafts: 256 of them a step, 8 us each. In the end cars are
+    fewer."""
+    random = Random(seed)
+    left, behind, ms = [length] * cars, [60] * cars, 0.0
+    while any(left):
+        racing = [car for car in range(cars) if left[car]]
+        ration, budget, accepted = choose.choose(len(racing)), 256, []
+        for place, car in enumerate(racing):
+            drafts = min(ration.length, left[car] - 1) if place < ration.requests else 0
+            if drafts and behind[car] > 2:
+                seen = min(behind[car], budget)
+                behind[car] -= seen
+                budget -= seen
+                drafts = 0 if behind[car] else drafts
+            run = 0
+            while run < drafts and random.random() < machine.acceptance:
+                run += 1
+            if drafts:
+                accepted.append((drafts, run))
+            behind[car] = 1 if drafts else behind[car] + 1
+            left[car] -= run + 1
+        verify = machine.verify(len(racing) + sum(drafts for drafts, _ in accepted))
+        verify *= random.gauss(1, machine.noise)
+        draft = 0.008 * (256 - budget)
+        if accepted:
+            draft += machine.draft(len(accepted)) * max(drafts for drafts, _ in accepted)
+        ms += verify + draft
+        choose.note(Round(len(racing), accepted, draft, verify, budget < 256))
+    return cars * length / ms
 
 
 def none() -> Fixed:
@@ -67,7 +105,8 @@ def none() -> Fixed:
 @pytest.mark.parametrize("requests", [1, 2, 4, 8, 20])
 @pytest.mark.parametrize("name", MACHINES)
 def test_it_is_near_the_best_and_never_far_below_none(name: str, requests: int) -> None:
-    """Its trials and errors included, over a race of 400 steps."""
+    """Its trials and errors included, over a race of 400 steps; where little is to be had it may
+    do without."""
     machine = MACHINES[name]
     seeds = range(5)
 
@@ -78,27 +117,94 @@ def test_it_is_near_the_best_and_never_far_below_none(name: str, requests: int) 
     fixed = [mean(lambda length=length: Fixed(length)) for length in range(LONGEST + 1)]
     found = mean(Auto)
     assert found >= 0.97 * fixed[0]
-    if machine is not STEPPED:  # from one step it does not see the next
+    # From one step of STEPPED it does not see the next.
+    if machine is not STEPPED and max(fixed) > 1.15 * fixed[0]:
         assert found >= 0.95 * max(fixed), f"best is {fixed.index(max(fixed))}"
 
 
 def test_it_changes_its_mind_when_cars_come_and_go() -> None:
     auto = Auto()
     race(COMPUTE_BOUND, auto, 20, 200)
-    crowded = auto.choose(20)
+    assert auto.choose(20) == NO_DRAFTS
     race(COMPUTE_BOUND, auto, 1, 60)
-    alone = auto.choose(1)
-    assert crowded <= 1
-    assert alone >= 4
+    assert auto.choose(1).length >= 4
     assert race(COMPUTE_BOUND, auto, 20, 200) > 0.95 * race(COMPUTE_BOUND, Fixed(0), 20, 200)
 
 
 def test_it_notices_when_drafts_become_worthless() -> None:
     auto = Auto()
     race(MEMORY_BOUND, auto, 4, 200)
-    assert auto.choose(4) >= 4
+    assert auto.choose(4).length >= 4
     race(USELESS, auto, 4, 150)
-    assert auto.choose(4) <= 1
+    assert auto.choose(4).length <= 1
+
+
+# Of int8 weights, as measured: with many cars there is nothing to be had.
+INT8 = Machine(lambda rows: 0.8 + 0.12 * rows, lambda n: 0.08 + 0.012 * n, 0.85)
+
+
+@pytest.mark.parametrize("machine", [INT8, USELESS, COMPUTE_BOUND])
+@pytest.mark.parametrize(("cars", "length"), [(20, 70), (20, 150), (12, 100)])
+def test_short_races_are_hardly_slower_than_without(
+    machine: Machine, cars: int, length: int
+) -> None:
+    """The first one, in which nothing is known yet, and those that come after."""
+    firsts, laters = [], []
+    for seed in range(9):
+        auto = Auto()
+        rates = []
+        for number in range(5):
+            plain = with_junior(machine, none(), cars, length, seed * 10 + number)
+            rates.append(with_junior(machine, auto, cars, length, seed * 10 + number) / plain)
+        firsts.append(rates[0])
+        laters += rates[1:]
+    assert sorted(firsts)[len(firsts) // 2] >= 0.97
+    assert sum(laters) / len(laters) >= 0.97
+
+
+def test_it_comes_back_to_drafts_that_pay_again() -> None:
+    """From none at all, once the draft model is worth something."""
+    auto = Auto()
+    useless = replace(MEMORY_BOUND, acceptance=0.0)
+    race(useless, auto, 20, 300)
+    assert auto.choose(20) == NO_DRAFTS
+    race(MEMORY_BOUND, auto, 20, 300)
+    assert auto.choose(20).length >= 4
+
+
+@pytest.mark.parametrize("requests", [1, 4, 20])
+def test_trials_that_fail_stay_rare(requests: int) -> None:
+    """Always wrong, and nothing rules out that they pay: trials go on, and cost less than 1 %."""
+    lengths: list[Ration] = []
+
+    class Watched(Auto):
+        def choose(self, requests: int) -> Ration:
+            lengths.append(super().choose(requests))
+            return lengths[-1]
+
+    machine = replace(INT8, acceptance=0.0)
+    rate = race(machine, Watched(), requests, 3000)
+    trials = sum(ration.length > 0 for ration in lengths)
+    assert 2 * 3 < trials < 0.04 * len(lengths), "after the first one there are more, but few"
+    assert all(r.requests <= max(requests // 8, 1) for r in lengths[200:])
+    assert rate > 0.985 * race(machine, none(), requests, 3000)
+
+
+def test_what_known_costs_rule_out_is_not_tried() -> None:
+    """Steps of twenty without drafts have told what one draft each costs ten."""
+    auto = Auto()
+    for requests in [10, 20] * 5:
+        for _ in range(9):
+            auto.note(Round(requests, [], 0.0, 0.2 * requests))
+    for _ in range(600):
+        assert auto.choose(10) == NO_DRAFTS
+        auto.note(Round(10, [], 0.0, 2.0))
+    # No proof is kept for ever.
+    tried = 0
+    for _ in range(1100):
+        tried += auto.choose(10) != NO_DRAFTS
+        auto.note(Round(10, [], 0.0, 2.0))
+    assert tried
 
 
 def test_lengths_stay_in_their_range() -> None:
@@ -106,8 +212,9 @@ def test_lengths_stay_in_their_range() -> None:
     free = Machine(lambda rows: 1.0, lambda n: 0.0, 1.0)
     lengths = []
     for _ in range(200):
-        lengths.append(auto.choose(1))
-        auto.note(Round(1, lengths[-1], [(lengths[-1], lengths[-1])], 0.0, free.verify(1)))
+        length = auto.choose(1).length
+        lengths.append(length)
+        auto.note(Round(1, [(length, length)] if length else [], 0.0, free.verify(1)))
     assert max(lengths) == LONGEST
     assert min(lengths) >= 0
     assert lengths[-20:].count(LONGEST) > 15
@@ -115,5 +222,5 @@ def test_lengths_stay_in_their_range() -> None:
 
 def test_a_fixed_length_is_what_it_says() -> None:
     fixed = Fixed(7)
-    fixed.note(Round(1, 7, [(7, 0)], 100.0, 1.0))
-    assert fixed.choose(3) == 7
+    fixed.note(Round(1, [(7, 0)], 100.0, 1.0))
+    assert fixed.choose(3) == Ration(7, 3)

@@ -20,6 +20,7 @@ WITHOUT_TORCH = (
     "engine.child",
     "engine.client",
     "engine.scheme",
+    "engine.flops",
     "engine.footprint",
     "engine.studies",
     "tests.engine.course",

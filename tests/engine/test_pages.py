@@ -28,6 +28,7 @@ class PoolAgainstModel(RuleBasedStateMachine):
         self.free = deque(range(TOTAL))
         self.cached: list[int] = []
         self.keys: dict[int, PrefixKey] = {}
+        self.evicted = 0
 
     @rule(count=st.integers(0, 4))
     def acquire(self, count: int) -> None:
@@ -37,6 +38,7 @@ class PoolAgainstModel(RuleBasedStateMachine):
             return
         expected = []
         for _ in range(count):
+            self.evicted += not self.free
             page = self.free.popleft() if self.free else self.cached.pop(0)
             self.keys.pop(page, None)
             expected.append(page)
@@ -106,6 +108,7 @@ class PoolAgainstModel(RuleBasedStateMachine):
         assert (self.pool.free, self.pool.cached) == (len(self.free), len(self.cached))
         assert self.pool.available == len(self.free) + len(self.cached)
         assert self.pool.used == len(held)
+        assert (self.pool.published, self.pool.evicted) == (len(self.keys), self.evicted)
         total = self.pool.total
         assert self.pool.refs == [sum(p in t for t in self.tables) for p in range(total)]
         for page in range(total):

@@ -4,7 +4,7 @@ The rows on drafts of the catalogue of what goes wrong in serving engines, one b
 schedules with drafts among all other knobs are in test_master.py.)
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Rows
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +13,11 @@ import pytest
 
 from engine.config import KnobError, Knobs, ModelError, Request, Sampling
 from engine.core import Engine
-from engine.plan import Row
+from engine.draft_length import Fixed
+from engine.plan import Ration, Row
 from engine.propose import CATCH_UP, Ngram, Proposal
 from engine.sequence import Sequence
-from engine.stats import StepStats
+from engine.stats import StepStats, StepTimes
 from tests.engine.toy import Naive, Toy
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -47,18 +48,22 @@ def junior_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return JUNIOR.save(tmp_path_factory.mktemp("juniors") / "junior")
 
 
-class Wrong:
-    """Proposes tokens that are not what comes next, as it knows what does."""
+class Seer:
+    """Proposes tokens by what it knows to come next: just that, or others where it is `wrong`."""
 
-    def __init__(self, texts: Mapping[str, Rows[int]]) -> None:
+    def __init__(self, texts: Mapping[str, Rows[int]], wrong: bool = True) -> None:
         self._texts = texts
+        self._wrong = wrong
+
+    def can_draft(self, knobs: Knobs) -> bool:
+        return True
 
     def propose(self, rows: Rows[Row], sequences: Mapping[str, Sequence], knobs: Knobs) -> Proposal:
         return Proposal(tuple(self._of(row) for row in rows))
 
     def _of(self, row: Row) -> tuple[int, ...]:
         coming = self._texts[row.id][row.end : row.end + row.room]
-        return tuple((token + 1) % TOY.vocab for token in coming)
+        return tuple((token + self._wrong) % TOY.vocab for token in coming)
 
     def forget(self, id: str) -> None:
         return
@@ -144,7 +149,7 @@ def test_wrong_drafts_cost_only_time(toy_folder: Path, length: int) -> None:
     requests = [Request(str(i), PROMPT, replace(WARM, seed=i)) for i in range(3)]
     texts = {request.id: [*PROMPT, *expected(request)] for request in requests}
     engine = TOY.load(toy_folder, knobs=Knobs(speculation="ngram", draft_length=length))
-    engine._speculation._proposers["ngram"] = Wrong(texts | {"2b": texts["2"]})
+    engine._speculation._proposers["ngram"] = Seer(texts | {"2b": texts["2"]})
     steps = run(engine, *requests)
     drafts, accepted = acceptance(steps)
     assert drafts > 0 == accepted
@@ -180,6 +185,163 @@ def test_drafts_are_the_first_to_go_when_pages_are_short(toy_folder: Path, pagin
     assert preemptions(short) <= preemptions(serve(18, knobs))
     if paging == "paged":
         assert acceptance(short)[0] < acceptance(steps)[0], "none was dropped"
+
+
+@pytest.mark.parametrize("paging", ["paged", "contiguous", "turned"])
+@pytest.mark.parametrize("pages", [10, 14, 18, 22])
+def test_drafts_that_come_to_nothing_move_nobody(toy_folder: Path, paging: str, pages: int) -> None:
+    """Who is admitted, preempted and finds a prefix, step by step, and which prefixes stay: all as
+    without drafts, however short pages are; also where there are too few for what was reserved."""
+    own = [Request(f"own {i}", (*range(30, 41), i), replace(WARM, seed=i)) for i in range(2)]
+    requests = [Request(str(i), PROMPT, replace(WARM, seed=i, max_tokens=20)) for i in range(4)]
+    own = [replace(request, sampling=replace(WARM, max_tokens=12)) for request in own]
+    texts = {r.id: [*r.prompt, *expected(r)] for r in (*own, *requests)}
+    first = "paged" if paging == "turned" else paging
+    knobs = Knobs(paging=first, speculation="ngram", draft_length=8)
+    found = []
+    drafts = 0
+    for speculation in ("off", "ngram"):
+        engine = TOY.load(toy_folder, pages, knobs=replace(knobs, speculation=speculation))
+        engine._speculation._proposers["ngram"] = Seer(texts)
+        steps = run(engine, *own)
+        for request in requests:
+            engine.submit(request)
+        steps += [engine.step() for _ in range(6)]
+        if paging == "turned":
+            engine.set_knobs(replace(engine.knobs, paging="contiguous"))
+        steps += run(engine)
+        drafts = acceptance(steps)[0]
+        found.append([(s.admitted, s.preempted, s.prefix_hits, s.tokens) for s in steps])
+        cached = engine.snapshot((), 0).pages.cached
+        found[-1].append(cached)
+    assert drafts > 0
+    assert found[0] == found[1]
+
+
+# Where the length is chosen as steps go
+
+
+def play(engine: Engine, verify: Callable[[int], float], draft: float) -> None:
+    """Let steps take so many ms by the places that they verify, a draft so many, and a token that
+    is caught up 0.008: no clock decides."""
+    note = engine._speculation.note
+
+    def played(plan, proposal, verdicts, ms) -> None:
+        longest = max((row.drafts for row in plan.rows), default=0)
+        forward = verify(sum(row.drafts + 1 for row in plan.rows))
+        drafting = draft * longest + 0.008 * proposal.caught_up
+        note(plan, proposal, verdicts, StepTimes(0, forward, 0, 0, draft=drafting))
+
+    engine._speculation.note = played
+
+
+@pytest.fixture(scope="session")
+def long_texts(toy_folder: Path) -> dict[Request, list[int]]:
+    """Two requests of 200 tokens, and all their tokens, as an engine without drafts has them."""
+    requests = [Request(str(i), (i + 5,), replace(WARM, max_tokens=200)) for i in range(2)]
+    engine = TOY.load(toy_folder, 400)
+    run(engine, *requests)
+    return {request: [*request.prompt, *engine.tokens(request.id)] for request in requests}
+
+
+def race(
+    engine: Engine, texts: Mapping[Request, list[int]], wrong: bool = False
+) -> list[StepStats]:
+    """Serve them, with the draft model's own drafts or wrong ones."""
+    junior = engine._speculation._proposers["junior"]
+    if wrong:
+        seer = Seer({request.id: text for request, text in texts.items()})
+        engine._speculation._proposers["junior"] = seer
+    engine.reset()
+    steps = run(engine, *texts)
+    engine._speculation._proposers["junior"] = junior
+    for request, text in texts.items():
+        assert engine.tokens(request.id) == text[len(request.prompt) :]
+    return steps
+
+
+def test_auto_comes_back_to_a_draft_model_that_pays(
+    toy_folder: Path, long_texts: Mapping[Request, list[int]]
+) -> None:
+    """It may have to catch up with much text first."""
+    knobs = Knobs(speculation="junior", draft_length="auto")
+    engine = TOY.load(toy_folder, 400, knobs=knobs, draft=(TOY, toy_folder))
+    play(engine, lambda places: 2 + 0.02 * places, 0.1)
+    useless = [step for _ in range(2) for step in race(engine, long_texts, wrong=True)]
+    drafting = [step for step in useless if step.draft_length]
+    assert drafting, "it was never tried"
+    assert len(drafting) < 0.06 * len(useless)
+    assert not useless[-1].draft_length
+    good = [step for _ in range(2) for step in race(engine, long_texts)]
+    assert sum(step.caught_up for step in good) > 0
+    begun = next(i for i, step in enumerate(good) if step.draft_length > 4)
+    assert begun < 200
+    last = [step.draft_length for step in race(engine, long_texts) if not step.prefill_tokens]
+    assert sum(last) > 6 * len(last)
+
+
+def test_auto_without_drafts_that_could_pay_hardly_ever_looks(
+    toy_folder: Path, long_texts: Mapping[Request, list[int]]
+) -> None:
+    """However right they are, they are too dear: a step takes what its rows take."""
+    knobs = Knobs(speculation="junior", draft_length="auto")
+    engine = TOY.load(toy_folder, 400, knobs=knobs, draft=(TOY, toy_folder))
+    play(engine, lambda places: 1.0 * places, 0.5)
+    steps = [step for _ in range(3) for step in race(engine, long_texts)]
+    drafting = [step for step in steps if step.draft_length]
+    assert 0 < len(drafting) < 0.04 * len(steps)
+    assert all(step.trial and len(step.verdicts) == 1 for step in drafting if step.verdicts)
+
+
+@pytest.mark.parametrize("kv_cache", ["on", "off"])
+def test_auto_drafts_without_a_kv_cache_too(toy_folder: Path, kv_cache: str) -> None:
+    """Where every step runs whole texts a few tokens more are nearly free."""
+    knobs = Knobs(speculation="ngram", draft_length="auto", kv_cache=kv_cache)
+    engine = TOY.load(toy_folder, knobs=knobs)
+    play(engine, lambda places: 20 + 0.1 * places, 0.0)
+    request = Request("1", PROMPT, WARM)
+    engine._speculation._proposers["ngram"] = Seer({"1": [*PROMPT, *expected(request)]}, False)
+    steps = run(engine, request)
+    assert max(step.draft_length for step in steps) >= 4
+    assert len(steps) < 20
+    assert engine.tokens("1") == expected(request)
+
+
+@pytest.mark.parametrize("length", [4, "auto"])
+def test_a_junior_does_not_draft_without_a_kv_cache(toy_folder: Path, length: int | str) -> None:
+    """It would have to read every text anew, and the step says that it does not."""
+    knobs = Knobs(speculation="junior", draft_length=length, kv_cache="off")
+    engine = TOY.load(toy_folder, knobs=knobs, draft=(TOY, toy_folder))
+    request = Request("1", PROMPT, WARM)
+    steps = run(engine, request)
+    assert not any(step.draft_length or step.verdicts or step.ms.draft > 0.1 for step in steps)
+    assert engine.tokens("1") == expected(request)
+
+
+@pytest.mark.parametrize(
+    "narrow", [Knobs(max_batch=2), Knobs(batching="static", static_batch=2), Knobs(batching="none")]
+)
+def test_parked_requests_do_not_count(
+    toy_folder: Path, narrow: Knobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The length is chosen for those that a step runs."""
+    engine = TOY.load(toy_folder, knobs=Knobs(speculation="ngram"))
+    for i in range(5):
+        engine.submit(Request(str(i), PROMPT, replace(WARM, seed=i)))
+    engine.step()
+    asked: list[int] = []
+    choose = Fixed.choose
+
+    def spy(self: Fixed, requests: int) -> Ration:
+        asked.append(requests)
+        return choose(self, requests)
+
+    monkeypatch.setattr(Fixed, "choose", spy)
+    engine.step()
+    engine.set_knobs(replace(narrow, speculation="ngram"))
+    engine.step()
+    assert len(engine._planner.running) == 5
+    assert asked == [5, 1 if narrow.batching == "none" else 2]
 
 
 # Ends inside a burst

@@ -31,6 +31,9 @@ import pytest
                 "keys",
                 "academy",
                 "ascii",
+                "bottleneck",
+                "roofline",
+                "whatif",
             )
         ],
     ],

@@ -327,7 +327,7 @@ EXPORT int pw_draft(Pool *pool, const Decoder *model, const Cache *cache, const 
                     int vocab, const Pick *picks, const int32_t *room, int most,
                     int32_t *drafts) {
     size_t rows = (size_t)batch->wanted, numbers = rows * sizeof(int32_t);
-    char *memory = malloc(6 * numbers + rows * sizeof(Pick) + rows * model->output.out * 4 + 64);
+    char *memory = malloc(6 * numbers + rows * sizeof(Pick) + rows * model->output.out * 4);
     if (!memory) return -1;
     Drafting at = {.picks = (Pick *)memory, .logits = (float *)(memory + rows * sizeof(Pick))};
     int32_t *next = (int32_t *)(at.logits + rows * model->output.out);

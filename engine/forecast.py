@@ -1,0 +1,178 @@
+"""What a step with drafts would take and give, by what steps have cost and drafts were worth."""
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+LONGEST = 16
+_KEPT = 5  # measurements of a step's time by its size: their median counts
+_STALE = 1024  # steps after which a measurement proves nothing any more
+_MEMORY = 0.98  # of what is known of acceptance, what is left of it a step later ...
+_FEW = 16.0  # ... but for so many drafts at each place
+_GUESS = 0.8  # acceptance, before anything is known of it
+_WEIGHT = 4.0  # of the guess, in drafts
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One step of so many requests, without any prefill.
+
+    `accepted` holds (drafts, how many of them were accepted) of each request that had some;
+    `draft_ms` were spent on proposing, on what the draft model had missed too where it `caught_up`;
+    `verify_ms` on all the rest.
+    """
+
+    requests: int
+    accepted: Sequence[tuple[int, int]]
+    draft_ms: float
+    verify_ms: float
+    caught_up: bool = False
+
+    @property
+    def places(self) -> int:
+        """Whose logits were asked for."""
+        return self.requests + sum(drafts for drafts, _ in self.accepted)
+
+    @property
+    def tokens(self) -> int:
+        return self.requests + sum(accepted for _, accepted in self.accepted)
+
+
+class Forecast:
+    """Learns from rounds.
+
+    A step of n requests with k drafts each takes draft(n) * k + verify(n * (k + 1)) and gives
+    n * (1 + a1 + a1 * a2 + ...) tokens, where ai is how often the i-th draft is accepted if the
+    ones before it are. What a size costs that has not been tried follows from those next to it.
+    """
+
+    def __init__(self) -> None:
+        self._tries = [0.0] * LONGEST
+        self._hits = [0.0] * LONGEST
+        # A pass over twice the rows takes half as much again at least; a draft model is so small
+        # that more requests hardly matter.
+        self._verify = _Costs(1 / 2)
+        self._draft = _Costs(1 / 8)
+
+    @property
+    def blank(self) -> bool:
+        """Whether nothing is known."""
+        return not self._verify.largest
+
+    def best(self, requests: int, worth: float) -> int:
+        """The length that gives most tokens a second; 0 unless that is so many times as many as
+        without drafts."""
+        # Twice the size that has been tried: no leap into the unknown.
+        reach = min(2 * self._verify.largest // max(requests, 1) - 1, LONGEST)
+        rates = self.rates(requests, max(reach, 0))
+        best = rates.index(max(rates))
+        return best if rates[best] >= worth * rates[0] else 0
+
+    def could_pay(self, requests: int, worth: float) -> bool:
+        """Whether one draft each might, if it were always right: not where the costs of that were
+        measured and say no."""
+        ms = self._verify.sure(2 * requests) + self._draft.sure(requests)
+        return 2 * self._verify.of(requests) >= worth * ms
+
+    def rates(self, requests: int, longest: int) -> list[float]:
+        """Tokens a millisecond of one request, as expected, with 0, 1, ... drafts."""
+        overall = (sum(self._hits) + _WEIGHT * _GUESS) / (sum(self._tries) + _WEIGHT)
+        draft = self._draft.of(requests)
+        found = []
+        tokens = reached = 1.0
+        for length in range(longest + 1):
+            ms = self._verify.of(requests * (length + 1)) + draft * length
+            found.append(tokens / ms if ms else float(length))
+            hits, tries = (of[min(length, LONGEST - 1)] for of in (self._hits, self._tries))
+            reached *= (hits + _WEIGHT * overall) / (tries + _WEIGHT)
+            tokens += reached
+        return found
+
+    def loss(self, round: Round) -> float:
+        """What the round took longer than its tokens would have without drafts, in steps without;
+        negative where it was quicker. Its passes count as such passes mostly do."""
+        plain = self._verify.of(round.requests)
+        ms = self._verify.of(round.places) + round.draft_ms
+        return ms / plain - round.tokens / round.requests if plain else 0.0
+
+    def note(self, round: Round) -> None:
+        self._fade()
+        for drafts, accepted in round.accepted:
+            for place in range(min(accepted + 1, drafts)):
+                self._tries[place] += 1
+                self._hits[place] += place < accepted
+        self._verify.note(round.places, round.verify_ms)
+        if round.accepted and not round.caught_up:
+            longest = max(drafts for drafts, _ in round.accepted)
+            self._draft.note(len(round.accepted), round.draft_ms / longest)
+
+    def _fade(self) -> None:
+        """What is known of acceptance counts less with every step, with drafts or without: it says
+        less of the text that is written by then."""
+        for place, tries in enumerate(self._tries):
+            if tries > _FEW:
+                self._tries[place] *= _MEMORY
+                self._hits[place] *= _MEMORY
+
+
+class _Costs:
+    """Milliseconds by size, as measured; between two sizes on a line."""
+
+    def __init__(self, least: float) -> None:
+        """`least` is how much of what a size takes grows in proportion to it at least, where it is
+        larger than any measured."""
+        self._least = least
+        self._measured: dict[int, deque[float]] = {}
+        self._when: dict[int, int] = {}  # the last one of a size, in measurements of all sizes
+        self._count = 0
+        self._sizes: list[int] = []  # ascending
+        self._medians: list[float] = []  # of the sizes
+
+    @property
+    def largest(self) -> int:
+        """Size that has been measured, 0 of none."""
+        return self._sizes[-1] if self._sizes else 0
+
+    def note(self, size: int, ms: float) -> None:
+        place = bisect_left(self._sizes, size)
+        if size not in self._measured:
+            # What was expected counts as one: a single mishap does not decide.
+            expected = self.of(size)
+            self._measured[size] = deque([expected] if expected else [], maxlen=_KEPT)
+            self._sizes.insert(place, size)
+            self._medians.insert(place, 0.0)
+        self._measured[size].append(ms)
+        self._count += 1
+        self._when[size] = self._count
+        ordered = sorted(self._measured[size])
+        self._medians[place] = ordered[(len(ordered) - 1) // 2]
+
+    def of(self, size: int) -> float:
+        """0 where nothing is known; beyond the largest size known as the last two lead there, but
+        no more than in proportion, and no less than `least` says."""
+        sizes, medians = self._sizes, self._medians
+        place = bisect_left(sizes, size)
+        if not sizes:
+            return 0.0
+        if place == 0 or (place < len(sizes) and sizes[place] == size):
+            return medians[place]
+        if place < len(sizes):
+            return _line(sizes[place - 1 : place + 1], medians[place - 1 : place + 1], size)
+        most = medians[-1] * size / sizes[-1]
+        least = medians[-1] + self._least * (most - medians[-1])
+        return min(max(least, _line(sizes[-2:], medians[-2:], size)), most) if place > 1 else least
+
+    def sure(self, size: int) -> float:
+        """As `of`, where this size or a larger one was measured lately, and more than once; else
+        0."""
+        for larger in self._sizes[bisect_left(self._sizes, size) :]:
+            if len(self._measured[larger]) > 2 and self._count - self._when[larger] < _STALE:
+                return self.of(size)
+        return 0.0
+
+
+def _line(sizes: list[int], values: list[float], size: int) -> float:
+    """What a line through two points says."""
+    slope = (values[1] - values[0]) / (sizes[1] - sizes[0])
+    return values[0] + slope * (size - sizes[0])
