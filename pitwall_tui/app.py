@@ -24,8 +24,10 @@ from pitwall_tui.export import WRITERS, write_all
 from pitwall_tui.feed.academy import Academy, NoAcademy
 from pitwall_tui.feed.base import Feed
 from pitwall_tui.feed.record import Recorder, RecordingError
+from pitwall_tui.memory import GUIDE
 from pitwall_tui.race.details import DETAILS
 from pitwall_tui.race.events import FeedEnded, FeedEvent, RecordingStopped, Refused
+from pitwall_tui.race.guide import Guide, NextRace, Turn
 from pitwall_tui.race.playback import PlaybackView
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.race.view import Flag, KnobView, RaceView
@@ -113,6 +115,9 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._school = School(self.academy)
         self._chosen = 0
         self._what_if = WhatIf()
+        self._guide = Guide(wall.guide and feed.live)
+        for key, action in (("enter", "guide_next"), ("escape", "guide_leave")):
+            self._bindings.bind(key, action, show=False, priority=True)
         self.ended: FeedEnded | None = None
         self._held: RaceView | None = None
         self._asked: Knobs | None = None
@@ -188,6 +193,7 @@ class PitWallApp(App[None], inherit_bindings=False):
     def _make_frame(self) -> Frame:
         now = self.clock()
         live = self._make_live(self._looked_at(), [self._followed] if self._followed else [])
+        self._guide.see(live)
         view = live if self._held is None else self._held
         return Frame(
             view=view,
@@ -205,6 +211,7 @@ class PitWallApp(App[None], inherit_bindings=False):
             supposed=self._supposed,
             academy=self._school.view(),
             keys=self.wall.keys,
+            guide=self._guide.view(),
             chosen=self._chosen,
             what_if=self._what_if,
             playback=self._playback(),
@@ -558,10 +565,13 @@ class PitWallApp(App[None], inherit_bindings=False):
     def watch_theme(self, theme: str) -> None:
         self.call_later(self._redraw)
         if theme != self.wall.memory.recall("theme") and self.is_running:
-            try:
-                self.wall.memory.keep("theme", theme)
-            except OSError as error:
-                self._say(f"not remembered: {error.strerror}", "warning")
+            self._remember("theme", theme)
+
+    def _remember(self, name: str, word: str) -> None:
+        try:
+            self.wall.memory.keep(name, word)
+        except OSError as error:
+            self._say(f"not remembered: {error.strerror}", "warning")
 
     def action_shot(self) -> None:
         view = self._frame.live
@@ -583,8 +593,39 @@ class PitWallApp(App[None], inherit_bindings=False):
             self.copy_to_clipboard(to_ascii(text) if self.wall.ascii else text)
             self._say(f"copied {len(text.splitlines())} lines, where the terminal allows it")
 
+    def action_guide(self) -> None:
+        """Begin the guided race, from its start."""
+        if self._listens():
+            self._guide.start()
+            self._redraw()
+
+    def action_guide_next(self) -> None:
+        match self._guide.enter(self._frame.live):
+            case Turn(knob, value):
+                self.action_set_knob(knob, value)
+            case NextRace():
+                self.action_next_race()
+        self._after_guide()
+
+    def action_guide_leave(self) -> None:
+        self._guide.leave()
+        self._after_guide()
+
+    def _after_guide(self) -> None:
+        """One that has been left does not come again by itself."""
+        if not self._guide.on:
+            self._remember(GUIDE, "left")
+        self._redraw()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The guide's keys are its own only while it is shown."""
+        if action in ("guide_next", "guide_leave"):
+            return self._guide.on and isinstance(self.screen, WallScreen)
+        return super().check_action(action, parameters)
+
     def action_help(self) -> None:
-        self.push_screen(HelpScreen(self.latest))
+        if isinstance(self.screen, WallScreen):
+            self.push_screen(HelpScreen(self.latest, type(self.screen)))
 
     def _redraw(self) -> None:
         self._frame = self._make_frame()

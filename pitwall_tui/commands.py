@@ -60,7 +60,10 @@ COMMANDS: tuple[Command, ...] = (
     Command("theme", "t", "t", "switch_theme", "dark, light, high contrast, colour-blind", "theme"),
     Command("copy", "c", "c", "copy", "copy what the page shows as text", "copy"),
     Command("shot", "s", "s", "shot", "save the screen as an SVG picture", "shot"),
-    Command("help", "question_mark", "?", "help", "keys, signs and knobs", "help"),
+    Command("guide", "g", "g", "guide",
+            "a guided race: one knob after the other, with what each gives"),
+    Command("help", "question_mark", "?", "help",
+            "what this screen shows and teaches, and every key", "help"),
     Command("quit", "q,ctrl+q", "q", "quit", "leave; nothing is left running", "quit"),
     Command("interrupt", "ctrl+c", "ctrl+c", "interrupt", "leave, and say so in the exit status"),
 )  # fmt: skip

@@ -5,6 +5,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+GUIDE = "guide"  # the name under which a guide is remembered that was left
+
 
 class Memory:
     """Words by name, kept in `file`; with None they are forgotten in the end.

@@ -52,6 +52,7 @@ class Wall:
     ascii: bool = False
     bell: bool = False
     keys: Keys = KEYS
+    guide: bool = False
     memory: Memory = field(default_factory=Memory)
 
 

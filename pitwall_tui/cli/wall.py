@@ -11,7 +11,7 @@ from pitwall_tui.feed.academy import Academy
 from pitwall_tui.feed.base import Feed
 from pitwall_tui.feed.record import Recorder
 from pitwall_tui.feed.replay import ReplayFeed
-from pitwall_tui.memory import Memory, state_file
+from pitwall_tui.memory import GUIDE, Memory, state_file
 from pitwall_tui.race.errors import RaceError
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.settings import Settings, Wall, frame_rate, known_theme
@@ -62,6 +62,7 @@ def _wall(args: argparse.Namespace, settings: Settings) -> tuple[Wall, float]:
         or pick_ascii(settings, os.environ, getattr(sys.__stderr__, "encoding", "")),
         bell=settings.bell,
         keys=settings.keys,
+        guide=not memory.recall(GUIDE),
         memory=memory,
     )
     return wall, pick_fps(getattr(args, "fps", None), settings, os.environ)

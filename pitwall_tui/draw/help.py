@@ -1,75 +1,73 @@
-"""The help page: keys, knobs, and what each sign of the race is in the engine."""
+"""Help: what a screen teaches, then the keys and knobs of the whole wall."""
+
+from collections.abc import Sequence
 
 from engine.config import KNOBS
 from pitwall_tui.commands import KEYS, PALETTE_KEY, Keys
 from pitwall_tui.draw.cells import Row, Span, fit, fit_row, heading, wrap
+from pitwall_tui.draw.spoken import spoken
+from pitwall_tui.help import PAGES
+from pitwall_tui.help.page import Page, Sign
 
-SIGNS: tuple[tuple[Span, str, str], ...] = (
-    (Span("car", "text bold"), "", "one generation request"),
-    (Span("GRID", "dim"), "", "queued, not yet admitted"),
-    (Span("FORM", "state.formation bold"), "", "formation lap: prefill of its briefing"),
-    (Span("TRACK", "dim"), "● on the map", "decoding; its place is how far its lap line is"),
-    (Span("PARK", "state.parked bold"), "◌ on the map", "admitted, but no row in this step"),
-    (Span(" PIT ", "ink bold", "state.pit"), "○ on the map",
-     "preempted: its pages were taken, it will recompute"),
-    (Span("OUT", "state.out bold"), "× on the map", "its text ended the race early"),
-    (Span("▞FIN▞", "text bold"), "", "its last lap line is complete"),
-    (Span("GAP INT", "text bold"), "", "engine time behind the leader, the car ahead, at a mark"),
-    (Span("●", "sector.purple bold"), "purple", "best sector or lap of all, in generated times"),
-    (Span("▲", "sector.green bold"), "green", "the car's own best"),
-    (Span("·", "sector.yellow bold"), "yellow", "slower than its best"),
-    (Span("S", "tyre.S bold"), "M H I W", "soft, medium, hard, intermediate, wet; age in laps"),
-    (Span(" GREEN ", "ink bold", "flag.green"), "", "the engine serves"),
-    (Span(" YELLOW ", "ink bold", "flag.yellow"), "", "KV pages over 85 %"),
-    (Span(" SAFETY ", "ink bold", "flag.safety"), "", "admission is held back; why, it says"),
-    (Span(" RED ", "ink bold", "flag.red"), "", "the engine was lost, and comes back"),
-    (Span("MiB/tok", "text"), "GB/s  %",
-     "weights + KV read for a token; share of the memory's measured speed, above 100 from caches"),
-    (Span("quality", "text"), "KL  top-1",
-     "what the weights served lose against fp32, scored on a sample: nats a token; how often the"
-     " likeliest token is the same, of all places / of those that are no near tie"),
-    (Span("▆78 ▄52", "text"), "tok/round",
-     "drafts accepted at each place, of all rounds; tokens of a round, the chief's own among them"),
-    (Span("1.7+8.3 ms", "text"), "saved",
-     "to draft + to verify, in a step; tokens that needed no step of their own"),
-    (Span("1.43x", "text bold"), "measured",
-     "tokens/s of steps with drafts, of those without with as many cars"),
-    (Span("2.31x", "text"), "projection",
-     "(1 - a^(k+1)) / ((1 - a)(k c + 1)): k drafts, a share a of those judged accepted, a pass of"
-     " the junior c of a verification; theory, not measured"),
-    (Span("MBU MFU", "text"), "roofline",
-     "shares of this machine's reading speed and arithmetic peak, as measured, that a forward"
-     " reaches; memory-, compute-, overhead-bound: what alone would take most of a step"),
-    (Span("what if", "text"), "projection",
-     "published shapes at the best MBU and MFU of this race; the shorter of memory and arithmetic"
-     " is hidden, a prompt is one pass, each request at its full context, no time outside"),
-    (Span("M09", "draft.accepted underline"), "underlined", "drafted, and accepted by the chief"),
-    (Span("[1]", "draft.overruled strike"), "in brackets",
-     "drafted, and overruled; bold: what the chief wrote itself"),
-    (Span("█", "page.used"), "in a team's colour", "KV page with tokens of that team's car"),
-    (Span("░", "page.used"), "hatched", "reserved, and still empty"),
-    (Span("█", "page.shared"), "bright", "one page that several cars share"),
-    (Span("▒", "page.cached"), "grey", "a beginning kept for the next that has the same"),
-)  # fmt: skip
+# A key as the wall writes it, and what it does.
+OwnKey = tuple[str, str]
 _KEY = 12
+_PANEL = 21
+_WHERE = 19
 
 
-def _pair(key: Span, text: str, cells: int) -> list[Row]:
-    lines = wrap(text, max(2, cells - _KEY - 2))
-    first = (Span("  "), key, Span(" " * max(1, _KEY - 2 - len(key.text))), Span(lines[0], "text"))
-    return [first, *[(Span(" " * _KEY), Span(line, "text")) for line in lines[1:]]]
+def _pair(key: Span, text: str, cells: int, wide: int = _KEY) -> list[Row]:
+    lines = wrap(text, max(2, cells - wide - 2))
+    before = Span(" " * max(1, wide - 2 - len(key.text)))
+    first = (Span("  "), key, before, Span(lines[0], "text"))
+    return [first, *[(Span(" " * wide), Span(line, "text")) for line in lines[1:]]]
 
 
-def _sign(sign: Span, where: str, meaning: str, cells: int) -> list[Row]:
-    before = max(0, 10 - len(sign.text))
-    named = (Span("  "), sign, Span(" " * before), Span(fit(where, 19), "dim"))
-    lines = wrap(meaning, max(2, cells - 32))
+def _sign(sign: Sign, cells: int) -> list[Row]:
+    drawn, where, meaning = sign
+    before = max(1, 10 - len(drawn.text))
+    named = (Span("  "), drawn, Span(" " * before), Span(fit(where, _WHERE), "dim"))
+    lines = wrap(meaning, max(2, cells - 13 - _WHERE))
     return [(*named, Span(lines[0], "text")), *[(Span(" " * 31), Span(m)) for m in lines[1:]]]
 
 
-def help_rows(cells: int, keys: Keys = KEYS) -> tuple[Row, ...]:
-    """The whole page at a width; as many rows as it takes."""
-    rows: list[Row] = [heading("KEYS", (Span("esc closes", "dim"),), cells)]
+def _text(text: str, cells: int) -> list[Row]:
+    return [(Span("  "), Span(line, "text")) for line in wrap(text, max(2, cells - 4))]
+
+
+def _lesson(page: Page, keys: Keys, cells: int) -> list[Row]:
+    rows: list[Row] = [heading(page.title, (Span("esc closes", "dim"),), cells)]
+    rows += _text(spoken(page.about, keys), cells)
+    rows += [(), heading("PANELS", (), cells)]
+    for name, text in page.panels:
+        rows += _pair(Span(fit(name, _PANEL - 3), "text bold"), spoken(text, keys), cells, _PANEL)
+    told = (("HOW IT WORKS", page.technique), ("WHAT IT COSTS", page.price))
+    for title, text in (*told, ("ON A PIT WALL", page.parallel)):
+        rows += [(), heading(title, (), cells), *_text(spoken(text, keys), cells)]
+    rows += [(), heading("SIGNS", (Span("each is something in the engine", "dim"),), cells)]
+    for sign in page.signs:
+        rows += _sign(sign, cells)
+    return rows
+
+
+def help_rows(
+    cells: int,
+    keys: Keys = KEYS,
+    pages: Sequence[str] = ("RaceScreen",),
+    own: Sequence[OwnKey] = (),
+) -> tuple[Row, ...]:
+    """What the named pages teach, keys that are a screen's `own`, and all others, at a width; as
+    many rows as it takes. A page that nobody has written is left out."""
+    rows: list[Row] = []
+    for name in pages:
+        if name in PAGES:
+            rows += [*_lesson(PAGES[name], keys, cells), ()]
+    if own:
+        rows.append(heading("KEYS HERE", (), cells))
+        for key, text in own:
+            rows += _pair(Span(key, "knob.key bold"), text, cells)
+        rows.append(())
+    rows.append(heading("KEYS", (Span("esc closes", "dim"),), cells))
     for command in keys.commands:
         rows += _pair(Span(command.shown, "knob.key bold"), command.help, cells)
     rows += _pair(Span(PALETTE_KEY, "knob.key bold"), "every command by name", cells)
@@ -79,7 +77,4 @@ def help_rows(cells: int, keys: Keys = KEYS) -> tuple[Row, ...]:
         shown = f"{bound.sign}  {bound.shown}".rstrip()
         text = f"{knob.name}: {knob.help} ({', '.join(bound.steps)})"
         rows += _pair(Span(shown, "knob.key bold"), text, cells)
-    rows += [(), heading("SIGNS", (Span("each is something in the engine", "dim"),), cells)]
-    for sign, where, meaning in SIGNS:
-        rows += _sign(sign, where, meaning, cells)
     return tuple(fit_row(row, cells) for row in rows)

@@ -8,6 +8,7 @@ from textual.screen import Screen
 from pitwall_tui.draw.small import LEAST
 from pitwall_tui.widgets.palette import Palette
 from pitwall_tui.widgets.panel import Frame, Panel
+from pitwall_tui.widgets.panels import GuideStrip
 
 Latest = Callable[[], tuple[Frame, Palette]]
 # A screen has the class of the largest size that is not above its own.
@@ -42,6 +43,7 @@ class WallScreen(Screen[None]):
         self.post_message(self.Changed())
 
     def on_mount(self) -> None:
+        self.mount(GuideStrip())
         self._panels = list(self.query(Panel))
         self._catch_up()
 

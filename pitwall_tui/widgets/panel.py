@@ -12,6 +12,7 @@ from pitwall_tui.commands import KEYS, Keys
 from pitwall_tui.draw.cells import Row, Rows, Span, plain
 from pitwall_tui.draw.status import Notice
 from pitwall_tui.race.academy import AcademyView
+from pitwall_tui.race.guide import GuideView
 from pitwall_tui.race.playback import PlaybackView
 from pitwall_tui.race.view import FollowView, RaceView
 from pitwall_tui.race.whatif import WhatIf
@@ -50,6 +51,7 @@ class Frame:
     what_if: WhatIf
     keys: Keys = KEYS
     playback: PlaybackView | None = None
+    guide: GuideView | None = None
 
     @property
     def followed_row(self) -> int | None:

@@ -1,11 +1,13 @@
 """The panels of the wall: which drawing each shows, and how often it is worth it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from textual.events import Click
 from textual.geometry import Size
 
-from pitwall_tui.commands import KEYS
+from pitwall_tui.commands import Keys
 from pitwall_tui.draw.academy import (
     draw_agreement,
     draw_lectern,
@@ -19,8 +21,9 @@ from pitwall_tui.draw.cells import Rows
 from pitwall_tui.draw.chart import draw_chart
 from pitwall_tui.draw.debrief import draw_effects, draw_percentiles, draw_scatter
 from pitwall_tui.draw.follow import draw_follow
+from pitwall_tui.draw.guide import draw_guide
 from pitwall_tui.draw.held import draw_formats, draw_held, draw_index
-from pitwall_tui.draw.help import help_rows
+from pitwall_tui.draw.help import OwnKey, help_rows
 from pitwall_tui.draw.knobs import draw_footer, draw_knobs
 from pitwall_tui.draw.lights import draw_lights
 from pitwall_tui.draw.memory import draw_chosen, draw_pool, draw_tables
@@ -43,6 +46,7 @@ from pitwall_tui.draw.tower import draw_tower
 from pitwall_tui.draw.track import draw_track
 from pitwall_tui.draw.whatif import draw_whatif
 from pitwall_tui.draw.workshop import draw_bench, draw_footprints, draw_layers
+from pitwall_tui.widgets.palette import Palette
 from pitwall_tui.widgets.panel import Frame, Panel
 
 
@@ -400,13 +404,28 @@ class Elsewhere(Panel):
 
 
 class HelpPage(Panel):
-    """As high as its text at the width it has."""
+    """As high as its text at the width it has: see `help_rows`."""
+
+    def __init__(self, keys: Keys, pages: Sequence[str], own: Sequence[OwnKey]) -> None:
+        super().__init__()
+        self._text = lru_cache(2)(lambda cells: help_rows(cells, keys, pages, own))
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return len(help_rows(width, self._frame.keys if self._frame is not None else KEYS))
+        return len(self._text(width))
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        return help_rows(cells, frame.keys)
+        return self._text(cells)
+
+
+class GuideStrip(Panel):
+    """Over the lower part of a screen, while there is a guide."""
+
+    def show(self, frame: Frame, palette: Palette) -> None:
+        self.set_class(frame.guide is not None, "-on")
+        super().show(frame, palette)
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_guide(frame.guide, frame.keys, cells, height)
 
 
 class TooSmall(Panel):

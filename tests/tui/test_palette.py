@@ -5,6 +5,7 @@ from textual.theme import BUILTIN_THEMES
 
 from pitwall_tui.draw.cells import Span
 from pitwall_tui.draw.help import help_rows
+from pitwall_tui.help import PAGES
 from pitwall_tui.theme import OWN, defaults
 from pitwall_tui.widgets.palette import Palette
 from tests.tui import views
@@ -22,7 +23,7 @@ def _roles() -> set[str]:
         for row in draw(view, *size)
         for span in row
     ]
-    spans += [span for row in help_rows(90) for span in row]
+    spans += [span for row in help_rows(90, pages=tuple(PAGES)) for span in row]
     names = {span.role.split()[0] for span in spans if span.role}
     return names | {span.back for span in spans if span.back}
 

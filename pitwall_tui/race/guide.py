@@ -1,0 +1,479 @@
+"""The guided race: one knob after the other, with what it changed as measured just then.
+
+Pure: it looks at views, and says what it would have turned. What a setting gave is noted once it
+has raced for `SECONDS`, so a figure from before a turn never has the turn in it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+from pitwall_tui.race.view import Flag, PagesView, RaceView, TrafficView
+
+# Of racing under the same knobs, before figures are of them: as long as rates look back, or less
+# where the race has had these knobs from its start, beyond which rates do not look.
+SECONDS, SECONDS_FROM_START = 2.2, 1.0
+_LONGEST_GAP = 0.5  # seconds between two views; more is a wall that stood still
+_MOST_SETTINGS = 64
+_RACING: tuple[Flag, ...] = ("green", "yellow", "safety")
+_MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What one setting of the knobs gave. `decode` is what its decode steps read, None of none;
+    `ttft_ms` the mean of a race that began and ran under it alone, None where none has."""
+
+    knobs: dict[str, str]
+    tokens_per_second: float
+    step_ms: float
+    running: int
+    waiting: int
+    parked: int
+    pages: PagesView
+    decode: TrafficView | None
+    prefix_hit_percent: float | None
+    ttft_ms: float | None
+
+
+# Lines of figures: what a step of the guide points at, from before and after it.
+Told = Callable[[Moment | None, Moment, RaceView], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Turn `knob` to `value`, and see; then turn it `back`, where that is not None.
+
+    `lead` says why, `told` what has changed. With `anew` it counts for cars that are admitted from
+    there on: another race has to begin. In texts {name} is the key of a command or knob.
+    """
+
+    title: str
+    knob: str
+    value: str
+    lead: str
+    told: Told
+    closing: str = ""
+    back: str | None = None
+    anew: bool = False
+
+
+Phase = Literal["welcome", "ask", "measure", "told", "end"]
+
+
+@dataclass(frozen=True, slots=True)
+class GuideView:
+    """What the guide says now: `lines` of text and `figures`, then what is waited for.
+
+    `enter` is what that key does in a word, "" where there is nothing for it to do; `number` of
+    `count` steps, 0 before the first one.
+    """
+
+    title: str
+    number: int
+    count: int
+    lines: tuple[str, ...]
+    figures: tuple[str, ...]
+    wanted: str
+    enter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A knob that is to be turned for the user."""
+
+    knob: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class NextRace:
+    """Another race is to begin."""
+
+
+Wish = Turn | NextRace | None
+
+
+def _mib(nbytes: float) -> str:
+    return f"{nbytes / _MIB:,.1f}" if nbytes < 100 * _MIB else f"{nbytes / _MIB:,.0f}"
+
+
+def _changed(before: Moment, after: Moment) -> str:
+    """Every knob that differs, so that no figure is put down to one knob alone where more were
+    turned."""
+    return ", ".join(
+        f"{name} {before.knobs[name]} to {value}"
+        for name, value in after.knobs.items()
+        if before.knobs.get(name) != value
+    )
+
+
+def _rate(before: Moment | None, after: Moment, _: RaceView) -> list[str]:
+    now = f"{after.tokens_per_second:,.0f} tokens/s, {after.step_ms:.1f} ms a step"
+    if before is None or not before.tokens_per_second:
+        return [f"{now}; what it was before was not measured"]
+    others = (
+        f"; cars in a step {before.running} to {after.running}"
+        if before.running != after.running
+        else ""
+    )
+    return [
+        f"{_changed(before, after)}: {before.tokens_per_second:,.0f} to"
+        f" {after.tokens_per_second:,.0f} tokens/s,"
+        f" {after.tokens_per_second / before.tokens_per_second:.2f}x; a step"
+        f" {before.step_ms:.1f} to {after.step_ms:.1f} ms{others}"
+    ]
+
+
+def _seats(before: Moment | None, after: Moment, race: RaceView) -> list[str]:
+    held = f"{after.running} in a step, {after.parked} parked, {after.waiting} waiting"
+    return [*_rate(before, after, race), f"cars: {held}"]
+
+
+def _held(before: Moment | None, after: Moment, _: RaceView) -> list[str]:
+    def held(moment: Moment) -> str:
+        return _mib(moment.pages.used * moment.pages.page_bytes)
+
+    was = "" if before is None else f"{held(before)} to "
+    empty = "" if before is None else f"{before.pages.waste_percent:.0f} to "
+    return [
+        f"held for the cars: {was}{held(after)} MiB; empty of that: {empty}"
+        f"{after.pages.waste_percent:.0f} %"
+    ]
+
+
+def _waited(before: Moment | None, after: Moment, race: RaceView) -> list[str]:
+    if after.ttft_ms is None:
+        return ["the first tokens of this race were not all waited for under these knobs"]
+    was = f"{before.ttft_ms:,.0f} to " if before is not None and before.ttft_ms else ""
+    hits = (
+        f"; {after.prefix_hit_percent:.0f} % of the tokens looked for were found"
+        if after.prefix_hit_percent is not None
+        else ""
+    )
+    return [f"mean TTFT {was}{after.ttft_ms:,.0f} ms{hits}", *_held(before, after, race)]
+
+
+def _read(before: Moment | None, after: Moment, race: RaceView) -> list[str]:
+    lines = _rate(before, after, race)
+    if after.decode is not None:
+        was = (
+            f"{_mib(before.decode.weight_bytes)} to "
+            if before is not None and before.decode is not None
+            else ""
+        )
+        lines.append(f"weights read for a token: {was}{_mib(after.decode.weight_bytes)} MiB")
+    return [*lines, *_lost(race)]
+
+
+def _lost(race: RaceView) -> list[str]:
+    quality = race.quality
+    if quality is None:
+        return []
+    if not quality.tokens:
+        return ["against fp32: not scored yet"]
+    return [
+        f"against fp32: KL {quality.kl:.4f} nats a token; same likeliest token"
+        f" {quality.top1_percent:.1f} % of {quality.tokens:,}"
+    ]
+
+
+def _smaller(before: Moment | None, after: Moment, race: RaceView) -> list[str]:
+    page = f"{after.pages.page_bytes / 1024:,.0f} KiB"
+    was = "" if before is None else f"{before.pages.page_bytes / 1024:,.0f} to "
+    return [*_rate(before, after, race), f"a page: {was}{page}", *_lost(race)]
+
+
+def _drafted(before: Moment | None, after: Moment, race: RaceView) -> list[str]:
+    lines = _rate(before, after, race)
+    drafts = race.speculation
+    if drafts is not None and drafts.recent.mean_length is not None:
+        share = drafts.recent.acceptance
+        accepted = "" if share is None else f"{100 * share:.0f} % of the drafts judged accepted, "
+        lines.append(f"{accepted}{drafts.recent.mean_length:.2f} tokens a round")
+        lines.append(drafts.word)
+    return lines
+
+
+STEPS: tuple[Step, ...] = (
+    Step(
+        "KV CACHE", "kv_cache", "off",
+        "Every token leaves keys and values behind, at which all later ones look. They are kept,"
+        " so a step runs one new token a car. Without them it runs each car's whole text again.",
+        _rate, "The text is the same to the last digit: only the work for it has changed.", "on",
+    ),
+    Step(
+        "ONE AT A TIME", "batching", "none",
+        "All cars of a step share one reading of the weights. Let one car run alone, and the"
+        " others stand.",
+        _seats,
+    ),
+    Step(
+        "A STATIC BATCH", "batching", "static",
+        "A fixed group shares the reading. Its seats stay taken until the last of it has ended.",
+        _seats,
+    ),
+    Step(
+        "CONTINUOUS BATCHING", "batching", "continuous",
+        "The batch is put together anew for every step: whoever is there, runs.",
+        _seats, "More tokens/s in all, and each step takes longer for everyone in it.",
+    ),
+    Step(
+        "PAGES", "paging", "contiguous",
+        "A car gets pages as its text grows. Now let the longest text that it might write be"
+        " reserved for each, as if memory had to lie in one piece.",
+        _held, "What is reserved and empty is room that no other car can have.", "paged",
+    ),
+    Step(
+        "SHARED BEGINNINGS", "prefix_cache", "off",
+        "All cars begin with the same briefing. Its pages are computed once and shared. Without"
+        " that, each car computes its own, when it is admitted: in the next race.",
+        _waited, "Prefill that is not shared is what the first token waits for.", "on", anew=True,
+    ),
+    Step(
+        "WEIGHTS IN 8 BITS", "weights", "int8",
+        "A step reads all weights. In a quarter of the bits there is a quarter to read, and the"
+        " model is another: the text changes from there on.",
+        _read,
+    ),
+    Step(
+        "WEIGHTS IN 4 BITS", "weights", "int4",
+        "Half of that again, in groups of 128 with a scale each. Speed and what is lost:",
+        _read, "Fewer bits help most where memory is the limit: with few cars in a step.", "fp32",
+    ),
+    Step(
+        "KEYS AND VALUES IN 8 BITS", "kv_dtype", "int8",
+        "Keys and values can be held in fewer bits too: more cars, or longer texts, have room.",
+        _smaller, "Short texts gain room and hardly speed; the text changes here too.", "fp32",
+    ),
+    Step(
+        "THE JUNIOR", "speculation", "junior",
+        "A small model drafts some tokens, the chief scores them all in one pass and keeps those"
+        " that it would have said itself: the same text in fewer steps.",
+        _drafted, "It pays most with few cars in a step: try it with {batching} at none.", "off",
+    ),
+    Step(
+        "KERNELS", "kernels", "torch",
+        "The same arithmetic by torch's kernels instead of our own in C.",
+        _rate, "The bytes to read are the same: what differs is how near to that limit one gets.",
+        "native",
+    ),
+)  # fmt: skip
+_WELCOME = (
+    "Each car is a request to a language model, each lap a line that it writes. This guide turns"
+    " the engine's techniques off and on, one by one, and shows what each gives, measured here"
+    " and now. Everything else works meanwhile."
+)
+_END = (
+    "That was each technique by itself. {help} on any screen explains it, the rest of the knobs"
+    " too: [ ] for seats, {prefill_chunk} for chunks, {acceptance} and {draft_length} for drafts."
+    " What they give together is up to you; {guide} begins the guide again."
+)
+
+
+class Guide:
+    """A guide that is shown or not; `see` every view, in the order of their times."""
+
+    def __init__(self, on: bool = False) -> None:
+        self._phase: Phase | None = "welcome" if on else None
+        self._at = 0
+        self._noted: dict[tuple[str, ...], Moment] = {}
+        self._ttft: dict[tuple[str, ...], float] = {}
+        self._race = 0
+        self._key: tuple[str, ...] = ()
+        self._from_start = False  # the race has had these knobs since it began
+        self._time = -inf
+        self._raced = 0.0
+        self._before: Moment | None = None
+        self._after: Moment | None = None
+        self._asked_in = 0  # the race in which the present step's knob was turned
+        self._view: GuideView | None = None
+
+    @property
+    def on(self) -> bool:
+        return self._phase is not None
+
+    def start(self) -> None:
+        """From the welcome on, whatever was before."""
+        self._phase, self._at = "welcome", 0
+
+    def leave(self) -> None:
+        self._phase = self._view = None
+
+    def view(self) -> GuideView | None:
+        """As of the last view that was seen; None where it is not shown."""
+        return self._view
+
+    def see(self, race: RaceView) -> None:
+        """Note what there is to be noted, and go on where what was waited for has happened."""
+        if self._phase is None:
+            return
+        before = self._note(race)
+        if self._phase == "told" and self._key != before and self._is_ahead(race):
+            self._go_on()
+        if self._phase == "ask" and self._stands(race, self._target(race)):
+            self._before = self._noted.get(before) if before != self._key else None
+            self._after = None
+            self._noted.pop(self._key, None)
+            self._raced = 0.0
+            self._asked_in = race.race_number
+            self._phase = "measure"
+        if self._phase == "measure" and self._measured(race):
+            self._after = self._noted[self._key]
+            self._phase = "told"
+        if self._phase == "told" and self._step.back and self._stands(race, self._step.back):
+            self._go_on()
+        self._view = self._told(race)
+
+    def enter(self, race: RaceView) -> Wish:
+        """Go on, or say what is to be done for the user before it goes on by itself."""
+        match self._phase:
+            case "welcome":
+                self._phase, self._at = "ask", 0
+            case "ask":
+                return Turn(self._step.knob, self._target(race))
+            case "measure" if self._needs_race(race):
+                return NextRace()
+            case "told" if self._step.back:
+                return Turn(self._step.knob, self._step.back)
+            case "told":
+                self._go_on()
+            case "end":
+                self.leave()
+        return None
+
+    # What is noted
+
+    def _note(self, race: RaceView) -> tuple[str, ...]:
+        """Follow the race; the key of the knobs before this view."""
+        before, key = self._key, (*(knob.value for knob in race.knobs), f"{race.status.pace:g}")
+        passed, self._time = race.time - self._time, race.time
+        if race.race_number != self._race:
+            self._from_start = race.status.flag == "lights" or passed <= _LONGEST_GAP
+            self._race, self._raced = race.race_number, 0.0
+        elif key != before:
+            self._from_start = self._from_start and race.status.flag == "lights"
+            self._raced = 0.0
+        elif race.status.flag in _RACING and not race.status.paused:
+            self._raced += min(max(0.0, passed), _LONGEST_GAP)
+            if self._raced >= self._needed and race.status.running:
+                self._keep(race)
+        self._key = key
+        return before
+
+    @property
+    def _needed(self) -> float:
+        """Seconds of racing until a moment is of these knobs alone."""
+        return SECONDS_FROM_START if self._from_start else SECONDS
+
+    def _keep(self, race: RaceView) -> None:
+        """The newest moment of these knobs; with fewer cars than before only in another race."""
+        waits = [row.ttft_ms for row in race.results]
+        known = [wait for wait in waits if wait is not None]
+        if self._from_start and known and len(known) == len(waits):
+            self._ttft[self._key] = sum(known) / len(known)
+        status = race.status
+        kept = self._noted.get(self._key)
+        if kept is not None and kept.running > status.running:
+            return
+        self._noted.pop(self._key, None)
+        while len(self._noted) >= _MOST_SETTINGS:
+            self._noted.pop(next(iter(self._noted)))
+        self._noted[self._key] = Moment(
+            knobs={knob.name: knob.value for knob in race.knobs},
+            tokens_per_second=status.tokens_per_second,
+            step_ms=status.step_ms,
+            running=status.running,
+            waiting=status.waiting,
+            parked=status.parked,
+            pages=race.pages,
+            decode=next((each for each in race.traffic if each.phase == "decode"), None),
+            prefix_hit_percent=status.prefix_hit_percent,
+            ttft_ms=self._ttft.get(self._key),
+        )
+
+    # Where it stands
+
+    @property
+    def _step(self) -> Step:
+        return STEPS[self._at]
+
+    def _go_on(self) -> None:
+        self._at += 1
+        self._phase = "ask" if self._at < len(STEPS) else "end"
+
+    def _is_ahead(self, race: RaceView) -> bool:
+        """Whether somebody has turned the knob to where the next step wants it already."""
+        following = STEPS[self._at + 1 : self._at + 2]
+        return any(
+            step.knob == knob.name and step.value == knob.value and self._step.back is None
+            for step in following
+            for knob in race.knobs
+        )
+
+    def _target(self, race: RaceView) -> str:
+        """Where no junior stands ready, the car's own earlier text drafts."""
+        value = self._step.value
+        return "ngram" if value == "junior" and not race.draft else value
+
+    def _stands(self, race: RaceView, value: str) -> bool:
+        """Whether the last plan used that value of the step's knob."""
+        return any(knob.name == self._step.knob and knob.value == value for knob in race.knobs)
+
+    def _needs_race(self, race: RaceView) -> bool:
+        new = race.race_number != self._asked_in
+        return race.status.flag == "chequered" or (self._step.anew and not new)
+
+    def _measured(self, race: RaceView) -> bool:
+        if self._step.anew and race.race_number == self._asked_in:
+            return False
+        return self._key in self._noted and self._stands(race, self._target(race))
+
+    # What it says
+
+    def _told(self, race: RaceView) -> GuideView:
+        if self._phase == "welcome":
+            return self._card("GUIDED RACE", 0, (_WELCOME,), (), "", "begin")
+        if self._phase == "end":
+            return self._card("GUIDED RACE", len(STEPS), (_END,), (), "", "close")
+        step = self._step
+        key = "{" + step.knob + "}"
+        if self._phase == "ask":
+            wanted = f"Press {key} until {step.knob} is {self._target(race)}."
+            return self._card(step.title, self._at + 1, (step.lead,), (), wanted, "press it for me")
+        if self._phase == "measure":
+            enter = "next race" if self._needs_race(race) else ""
+            return self._card(step.title, self._at + 1, (), (), self._waiting(race), enter)
+        assert self._after is not None
+        figures = tuple(step.told(self._before, self._after, race))
+        back = f"Press {key} until {step.knob} is {step.back} again." if step.back else ""
+        lines = (step.closing,) if step.closing else ()
+        if race.status.pace:
+            lines = (f"Held at {race.status.pace:g} tokens/s: {{faster}} lets it make more.",)
+        enter = "put it back" if step.back else "go on"
+        return self._card(step.title, self._at + 1, lines, figures, back, enter)
+
+    def _waiting(self, race: RaceView) -> str:
+        """Why there are no figures yet."""
+        step = self._step
+        if not self._stands(race, self._target(race)):
+            return f"{step.knob} was turned away: press {{{step.knob}}} until it is {step.value}."
+        if race.status.paused:
+            return "The engine is paused: {pause} lets it go on."
+        if race.status.flag == "chequered":
+            return "The race is over: {next} begins the next one, in which it is measured."
+        if self._needs_race(race):
+            return "It counts for cars that are admitted: {next} begins the next race."
+        return f"Measuring: {min(self._raced, self._needed):.1f} of {self._needed} s of racing."
+
+    def _card(
+        self,
+        title: str,
+        number: int,
+        lines: tuple[str, ...],
+        figures: tuple[str, ...],
+        wanted: str,
+        enter: str,
+    ) -> GuideView:
+        return GuideView(title, number, len(STEPS), lines, figures, wanted, enter)
