@@ -198,7 +198,7 @@ async def opened(app: PitWallApp, pilot: Pilot[None]) -> SettingsTable:
     return app.screen.query_one(SettingsTable)
 
 
-@pytest.mark.parametrize("key", ["f8", "g"])
+@pytest.mark.parametrize("key", ["f8"])
 async def test_it_opens_and_closes(key: str, build: Build) -> None:
     app = build(race())
     async with running(app) as pilot:
