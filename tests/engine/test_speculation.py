@@ -290,7 +290,7 @@ def test_auto_without_drafts_that_could_pay_hardly_ever_looks(
     steps = [step for _ in range(3) for step in race(engine, long_texts)]
     drafting = [step for step in steps if step.draft_length]
     assert 0 < len(drafting) < 0.04 * len(steps)
-    assert all(step.trial and len(step.verdicts) == 1 for step in drafting if step.verdicts)
+    assert all(step.trial for step in drafting if step.decode_rows > 1), "one is enough to try it"
 
 
 @pytest.mark.parametrize("kv_cache", ["on", "off"])
@@ -314,7 +314,7 @@ def test_a_junior_does_not_draft_without_a_kv_cache(toy_folder: Path, length: in
     engine = TOY.load(toy_folder, knobs=knobs, draft=(TOY, toy_folder))
     request = Request("1", PROMPT, WARM)
     steps = run(engine, request)
-    assert not any(step.draft_length or step.verdicts or step.ms.draft > 0.1 for step in steps)
+    assert not any(step.draft_length or step.verdicts or step.caught_up for step in steps)
     assert engine.tokens("1") == expected(request)
 
 
