@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from pitwall_tui.draw.cells import Row, Rows, Span, cut, fit_box, row_width, spread
+from pitwall_tui.race.playback import file_size
 from pitwall_tui.race.view import Flag, RaceView, StatusView
 
 FLAGS: dict[Flag, tuple[str, str]] = {
@@ -31,7 +32,7 @@ def _badges(status: StatusView, notice: Notice) -> list[Span]:
     if notice.replay:
         badges.append(Span(" REPLAY ", "ink bold", "badge"))
     if notice.recorded is not None:
-        badges.append(Span(f" ● REC {notice.recorded / 2**20:.1f} MiB ", "ink bold", "accent"))
+        badges.append(Span(f" ● REC {file_size(notice.recorded)} ", "ink bold", "accent"))
     if status.paused:
         badges.append(Span(" PAUSED ", "ink bold", "badge"))
     if notice.frozen:

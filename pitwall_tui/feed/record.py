@@ -14,6 +14,7 @@ from pitwall_tui.feed.base import Feed
 from pitwall_tui.feed.tape import Standing, Tape
 from pitwall_tui.race.errors import RaceError
 from pitwall_tui.race.events import FeedEvent, RaceStarted, RecordingStopped
+from pitwall_tui.race.playback import file_size
 
 LIMIT_MIB = 64
 _SUFFIX = ".jsonl.gz"
@@ -93,7 +94,7 @@ class Recorder:
         """Begins a recording, or ends it; what has been done, in words."""
         file = self.stop()
         if file is not None:
-            return f"recorded {file.path.resolve()}, {file.size / 2**20:.1f} MiB"
+            return f"recorded {file.path.resolve()}, {file_size(file.size)}"
         self.start_unnamed(now)
         assert self.file is not None
         return f"recording {self.file.path.name}, the race from its start"

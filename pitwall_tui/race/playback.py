@@ -1,4 +1,4 @@
-"""A recording that is played: where it stands, and what lies along it."""
+"""A recording: where it stands when it is played, what lies along it, how large it is."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -32,3 +32,8 @@ class PlaybackView:
     loop: bool
     seeking: bool
     marks: tuple[Mark, ...]
+
+
+def file_size(size: int) -> str:
+    """Bytes for people."""
+    return f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.0f} KiB"

@@ -190,7 +190,7 @@ def test_an_unnamed_recording_is_named_by_circuit_and_time(
     )
     recorder.write(0.0, SEASON[0])
     file = tmp_path / "pitwall-start-20261127-1731.jsonl.gz"
-    assert recorder.switch(NOW) == f"recorded {file}, 0.0 MiB"
+    assert recorder.switch(NOW) == f"recorded {file}, {file.stat().st_size / 1024:.0f} KiB"
     kept = file.read_bytes()
     for number in ("", "-2", "-3"):
         recorder.switch(NOW)

@@ -171,14 +171,15 @@ async def test_a_race_is_recorded_from_its_start_at_any_moment(
         assert "REC" not in text_of(app, StatusLine)
         await pilot.press("R")
         await step(app, pilot)
-        assert "● REC 0.0 MiB" in text_of(app, StatusLine)
-        assert "end rec" in text_of(app, KeyBar)
         [path] = tmp_path.iterdir()
+        assert f"● REC {path.stat().st_size / 1024:.0f} KiB" in text_of(app, StatusLine)
+        assert "end rec" in text_of(app, KeyBar)
         assert path.name.startswith("pitwall-monza-")
         await pilot.press("R")
         await step(app, pilot)
         assert "REC" not in text_of(app, StatusLine)
-        assert [n.message for n in app._notifications] == [f"recorded {path}, 0.0 MiB"]
+        said = f"recorded {path}, {path.stat().st_size / 1024:.0f} KiB"
+        assert [n.message for n in app._notifications] == [said]
     assert list(events_of(path)) == events[:21]
 
 
