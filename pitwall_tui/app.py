@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
@@ -15,16 +16,18 @@ from textual.screen import Screen
 
 from engine.config import KNOBS, Knobs
 from pitwall_tui.cadence import Cadence
-from pitwall_tui.commands import KNOB_KEY, changed_pace, turned
+from pitwall_tui.commands import KNOB_KEY, Keys, changed_pace, turned
 from pitwall_tui.draw.ascii import to_ascii
-from pitwall_tui.draw.moves import Moves
+from pitwall_tui.draw.moves import Fresh, Moves
 from pitwall_tui.draw.status import Notice
 from pitwall_tui.feed.academy import Academy, NoAcademy
 from pitwall_tui.feed.base import Feed
+from pitwall_tui.feed.record import Recorder, RecordingError
 from pitwall_tui.memory import GUIDE
 from pitwall_tui.race.details import DETAILS
 from pitwall_tui.race.events import FeedEnded, FeedEvent, RecordingStopped, Refused
 from pitwall_tui.race.guide import Guide, NextRace, Turn
+from pitwall_tui.race.playback import PlaybackView
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.race.view import Flag, KnobView, RaceView
 from pitwall_tui.race.whatif import Dial, WhatIf
@@ -40,7 +43,7 @@ from pitwall_tui.screens.results import ResultsScreen
 from pitwall_tui.screens.strategy import StrategyScreen
 from pitwall_tui.screens.wall import WallScreen
 from pitwall_tui.screens.workshop import WorkshopScreen
-from pitwall_tui.settings import Wall
+from pitwall_tui.settings import WALL, Wall
 from pitwall_tui.theme import OWN, defaults, following
 from pitwall_tui.widgets.ascii import Ascii
 from pitwall_tui.widgets.palette import Palette
@@ -50,11 +53,11 @@ INTERVAL = 12.0  # seconds between a classification and the next race
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _INTERRUPTED = 130
 _RINGING: tuple[Flag, ...] = ("red", "safety", "chequered")
-_DEFAULTS = Wall()
 
 
 class PitWallApp(App[None], inherit_bindings=False):
-    """The pit wall over any feed; without an `academy` nobody can be taught beside the race.
+    """The pit wall over any feed; without an `academy` nobody can be taught beside the race, and
+    nothing recorded without a `recorder`.
 
     `fps` 0 starts no timer: `tick()` is then called from outside. The feed is started once the
     first frame is up, and closed exactly once, however the app ends.
@@ -83,27 +86,27 @@ class PitWallApp(App[None], inherit_bindings=False):
         feed: Feed,
         state: RaceState,
         academy: Academy | None = None,
+        recorder: Recorder | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         fps: float = 10,
-        wall: Wall = _DEFAULTS,
+        wall: Wall = WALL,
     ) -> None:
         super().__init__()
         self.wall = wall
         self._signs = [Ascii()] if wall.ascii else []
-        for _, action, keys in wall.keys.bound():
-            for key in filter(None, keys.split(",")):
-                # Keys with ctrl reach us even where text is typed; letters there are text.
-                self._bindings.bind(key, action, show=False, priority=key.startswith("ctrl+"))
+        self._bind(wall.keys)
         self.feed = feed
         self.state = state
         self.academy = academy or NoAcademy()
+        self.recorder = recorder
         self.clock = clock
         self.fps = fps
         self._cadence = Cadence()
         self._ticked_at = 0.0
         self._beat = 0
-        self._moves = Moves()
+        self._moves, self._fresh = Moves(), Fresh()
+        self._followed: int | None = None
         self._workshop = WorkshopState()
         self._supposed: int | None = None
         self._school = School(self.academy)
@@ -114,7 +117,6 @@ class PitWallApp(App[None], inherit_bindings=False):
             self._bindings.bind(key, action, show=False, priority=True)
         self.ended: FeedEnded | None = None
         self._held: RaceView | None = None
-        self._stopped = False
         self._asked: Knobs | None = None
         self._asked_pace: float | None = None
         self._asked_pause: bool | None = None
@@ -130,6 +132,15 @@ class PitWallApp(App[None], inherit_bindings=False):
             self.register_theme(theme)
         self.theme = wall.theme
         self._frame = self._make_frame()
+
+    def _bind(self, keys: Keys) -> None:
+        """Bind what no class has bound yet; a command comes before a knob with the same key."""
+        for _, action, names in keys.bound():
+            for key in filter(None, names.split(",")):
+                if key not in self._bindings.key_to_bindings:
+                    # Keys with ctrl reach us even where text is typed; letters there are text.
+                    always = key.startswith("ctrl+")
+                    self._bindings.bind(key, action, show=False, priority=always)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return defaults(self.current_theme.dark)
@@ -178,19 +189,20 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     def _make_frame(self) -> Frame:
         now = self.clock()
-        live = self._make_live(self._looked_at())
+        live = self._make_live(self._looked_at(), [self._followed] if self._followed else [])
         self._guide.see(live)
-        active = {"pause"} if live.status.paused else set()
-        if self._held is not None:
-            active.add("freeze")
         view = live if self._held is None else self._held
         return Frame(
             view=view,
             live=live,
             now=now,
-            notice=Notice(frozen=self._held is not None, replay=not self.feed.live),
+            notice=Notice(
+                frozen=self._held is not None, replay=not self.feed.live, recorded=self._recorded()
+            ),
             moves=self._moves.update(view, now),
-            active=frozenset(active),
+            fresh=self._fresh.update(view, now),
+            followed=self._followed,
+            active=frozenset(self._active(live)),
             countdown=self._countdown(now, live.status.paused),
             workshop=self._workshop.view(),
             supposed=self._supposed,
@@ -199,14 +211,29 @@ class PitWallApp(App[None], inherit_bindings=False):
             guide=self._guide.view(),
             chosen=self._chosen,
             what_if=self._what_if,
+            playback=self._playback(),
         )
 
-    def _make_live(self, details: Collection[str]) -> RaceView:
-        live = self._with_asked(self.state.view(self.clock(), details))
-        if self._stopped:
-            still = replace(live.status, paused=True, tokens_per_second=0.0, step_ms=0.0)
-            live = replace(live, status=still)
-        return live
+    def _make_live(self, details: Collection[str], followed: Collection[int]) -> RaceView:
+        return self._with_asked(self.state.view(self.clock(), details, followed))
+
+    def _active(self, live: RaceView) -> set[str]:
+        """Ids of commands whose thing is on."""
+        on = {
+            "pause": live.status.paused,
+            "freeze": self._held is not None,
+            "record": self._recorded() is not None,
+        }
+        return {id for id, is_on in on.items() if is_on}
+
+    def _recorded(self) -> int | None:
+        """Bytes of the file that is being recorded to."""
+        file = self.recorder.file if self.recorder is not None else None
+        return file.size if file is not None else None
+
+    def _playback(self) -> PlaybackView | None:
+        """Where a recording stands: an engine's race is none."""
+        return None
 
     def _looked_at(self) -> Collection[str]:
         """The details that the screen draws."""
@@ -331,7 +358,7 @@ class PitWallApp(App[None], inherit_bindings=False):
         for command in self.wall.keys.commands:
             name = command.id.replace("_", " ")
             yield SystemCommand(name, command.help, self._runner(command.action))
-        for knob in KNOBS:
+        for knob in KNOBS if self.feed.live else ():
             for value in KNOB_KEY[knob.name].steps:
                 action = f"set_knob('{knob.name}', '{value}')"
                 yield SystemCommand(f"{knob.name}: {value}", knob.help, self._runner(action))
@@ -354,7 +381,7 @@ class PitWallApp(App[None], inherit_bindings=False):
     def _engine_is_up(self) -> bool:
         """Whether there is an engine to speak to; where there is none yet, that is said."""
         view = self._frame.live
-        up = not self.feed.live or (bool(view.cars) and view.status.flag != "red")
+        up = bool(view.cars) and view.status.flag != "red"
         if not up:
             self._say("the engine is not up yet", "warning")
         return up
@@ -384,23 +411,38 @@ class PitWallApp(App[None], inherit_bindings=False):
         self.feed.set_pace(self._asked_pace)
 
     def action_pause(self) -> None:
-        """Pause the engine between two steps, or the playing of a recording."""
+        """Pause the engine between two steps."""
         if not self._frame.live.cars and not self._engine_is_up():
             return
-        if self.feed.live:
-            status = self._frame.live.status
-            now = status.paused if self._asked_pause is None else self._asked_pause
-            self._asked_pause = paused = not now
-        else:
-            self._stopped = paused = not self._stopped
-        self.feed.set_paused(paused)
+        status = self._frame.live.status
+        now = status.paused if self._asked_pause is None else self._asked_pause
+        self._asked_pause = not now
+        self.feed.set_paused(self._asked_pause)
 
     def action_freeze(self) -> None:
-        self._held = self._make_live(DETAILS) if self._held is None else None
+        """Hold the view with all that may be looked at while it is held."""
+        everyone = [car.number for car in self._frame.live.cars]
+        self._held = self._make_live(DETAILS, everyone) if self._held is None else None
+        self._redraw()
+
+    def action_follow(self, number: int | None) -> None:
+        """Follow the car of this number, or let go of it; None: follow none."""
+        self._follow(None if number == self._followed else number)
+
+    def action_step_followed(self, step: int) -> None:
+        """Follow the car so many places further down, of none the first or the last; round the
+        end."""
+        cars, row = self._frame.view.cars, self._frame.followed_row
+        if cars:
+            start = row if row is not None else -1 if step > 0 else 0
+            self._follow(cars[(start + step) % len(cars)].number)
+
+    def _follow(self, number: int | None) -> None:
+        self._followed = number
         self._redraw()
 
     def action_next_race(self) -> None:
-        """Start the next race at once; of a recording, go to where its next one starts."""
+        """Start the next race at once."""
         if self._engine_is_up():
             self._next_at = None
             self.feed.next_race()
@@ -486,6 +528,15 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     def on_wall_screen_changed(self) -> None:
         self._redraw()
+
+    def action_record(self) -> None:
+        """Record the running race, all of it, or end the recording."""
+        if self.recorder is not None:
+            try:
+                self._say(self.recorder.switch(datetime.now()))
+            except RecordingError as error:
+                self._say(str(error), "error")
+            self._redraw()
 
     def action_interrupt(self) -> None:
         self.exit(return_code=_INTERRUPTED)

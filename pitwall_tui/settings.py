@@ -56,6 +56,9 @@ class Wall:
     memory: Memory = field(default_factory=Memory)
 
 
+WALL = Wall()
+
+
 def config_file() -> Path:
     """Where the settings are read from: $PITWALL_CONFIG, or the platform's config folder."""
     if given := os.environ.get("PITWALL_CONFIG"):

@@ -38,6 +38,9 @@ def _parser() -> argparse.ArgumentParser:
         "engine, with its optimizations switchable mid-race. Without a command the race starts.",
     )
     parser.add_argument("--version", action="version", version=f"pitwall {__version__}")
+    parser.add_argument(
+        "--demo", action="store_true", help="play a recorded race: no model, nothing to wait for"
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     race = commands.add_parser("race", help="run a race, on the screen or headless")
     add_race_options(race)
@@ -48,8 +51,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     race.add_argument("--record", metavar="FILE", help="record the race for pitwall replay")
     add_wall_arguments(race)
+    race.add_argument(
+        "--record-limit-mib",
+        type=float,
+        metavar="N",
+        help="a race after so many MiB has a file of its own (default 64)",
+    )
     replay = commands.add_parser("replay", help="show a recorded race")
     replay.add_argument("file", metavar="FILE")
+    replay.add_argument("--loop", action="store_true", help="begin again at the end")
     replay.add_argument("--headless", action="store_true", help="only sum it up")
     replay.add_argument("--json", metavar="FILE|-", help="headless: write the race's figures")
     add_wall_arguments(replay)
@@ -119,6 +129,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    if args.demo:
+        from pitwall_tui.cli.replay import run_demo
+
+        return run_demo(args)
     match args.command:
         case "replay":
             from pitwall_tui.cli.replay import run

@@ -13,7 +13,7 @@ from pitwall_tui.cli.wall import open_wall
 from pitwall_tui.feed.academy import LiveAcademy
 from pitwall_tui.feed.base import Feed
 from pitwall_tui.feed.live import LiveFeed
-from pitwall_tui.feed.record import Recorder, RecordingFeed
+from pitwall_tui.feed.record import LIMIT_MIB, Recorder, RecordingFeed
 from pitwall_tui.feed.settings import RaceSettings
 from pitwall_tui.race.circuits import circuit
 from pitwall_tui.race.errors import EngineGoneError, RaceError
@@ -33,6 +33,7 @@ from pitwall_tui.settings import Settings, read_settings
 
 # Often enough to end soon after the last token, seldom enough to leave the cores to the engine.
 POLL_SECONDS = 0.05
+_MOST_MIB = 2**20
 
 _OPTIONS = (
     *("circuit", "laps", "cars", "seed", "temperature"),
@@ -56,11 +57,14 @@ def run(args: argparse.Namespace) -> int:
     # named is not looked at: the race goes on without one that cannot draft.
     for folder in filter(None, (settings.model, settings.draft)):
         read_spec(Path(folder))
-    with _feed(settings, record) as feed:
+    recorder = None if headless and record is None else _recorder(args)
+    if recorder is not None and record is not None:
+        recorder.start(record)
+    with _feed(settings, recorder) as feed:
         state = RaceState(feed.source, settings.knobs)
         if not headless:
             academy = LiveAcademy(settings.model, getattr(args, "academy", None))
-            app = open_wall(args, habits, feed, state, academy)
+            app = open_wall(args, habits, feed, state, academy, recorder)
             app.run()
             if app.ended is not None:  # it stood on the screen; here it stays
                 _tell(app.ended)
@@ -116,13 +120,18 @@ def race_settings(args: argparse.Namespace, habits: Settings) -> RaceSettings:
     return RaceSettings(**given, knobs=knobs)
 
 
+def _recorder(args: argparse.Namespace) -> Recorder:
+    limit = getattr(args, "record_limit_mib", None)
+    if limit is not None and not 1 <= limit <= _MOST_MIB:
+        raise RaceError(f"--record-limit-mib {limit:g}: give 1 to {_MOST_MIB}")
+    return Recorder(int((limit or LIMIT_MIB) * 2**20))
+
+
 @contextmanager
-def _feed(settings: RaceSettings, record: str | None) -> Iterator[Feed]:
-    """The live feed, recorded where asked for; closed whatever happens."""
+def _feed(settings: RaceSettings, recorder: Recorder | None) -> Iterator[Feed]:
+    """The live feed, with its recorder where there is one; closed whatever happens."""
     live = LiveFeed(settings)
-    feed: Feed = (
-        RecordingFeed(live, Recorder(record), time.monotonic) if record is not None else live
-    )
+    feed: Feed = live if recorder is None else RecordingFeed(live, recorder, time.monotonic)
     try:
         yield feed
     finally:

@@ -4,13 +4,15 @@ import argparse
 import time
 
 from pitwall_tui.cli.output import check_json_target, need_terminal, say, write_figures
-from pitwall_tui.cli.wall import open_wall
-from pitwall_tui.feed.record import events_of
+from pitwall_tui.cli.wall import open_player
+from pitwall_tui.feed.reading import events_of
 from pitwall_tui.feed.replay import ReplayFeed
+from pitwall_tui.paths import asset
 from pitwall_tui.race.errors import RaceError
-from pitwall_tui.race.state import RaceState
 from pitwall_tui.report import print_summary, summary
 from pitwall_tui.settings import read_settings
+
+DEMO = asset("races/demo.jsonl.gz")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -23,9 +25,23 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.json is not None:
         raise RaceError("--json is for --headless replays")
+    player = ReplayFeed(args.file, time.monotonic, loop=args.loop)
+    return play(args, player, "replay FILE --headless")
+
+
+def run_demo(args: argparse.Namespace) -> int:
+    """`pitwall --demo`: the shipped races, again and again."""
+    if args.command is not None:
+        raise RaceError(f"--demo stands alone, without {args.command}")
+    player = ReplayFeed(DEMO, time.monotonic, loop=True)
+    player.next_race()  # nobody waits for an engine that is not there
+    return play(args, player, f"replay {DEMO} --headless")
+
+
+def play(args: argparse.Namespace, player: ReplayFeed, instead: str) -> int:
+    """On the screen; `instead` is the command for where there is none."""
     habits = read_settings()
-    feed = ReplayFeed(args.file, time.monotonic)
-    need_terminal("pitwall replay FILE --headless")
-    app = open_wall(args, habits, feed, RaceState(feed.source))
+    need_terminal(f"pitwall {instead}")
+    app = open_player(args, habits, player)
     app.run()
     return app.return_code or 0

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from pitwall_tui.feed.academy import Academy
 from pitwall_tui.feed.base import Feed
+from pitwall_tui.feed.record import Recorder
+from pitwall_tui.feed.replay import ReplayFeed
 from pitwall_tui.memory import GUIDE, Memory, state_file
 from pitwall_tui.race.errors import RaceError
 from pitwall_tui.race.state import RaceState
@@ -16,6 +18,7 @@ from pitwall_tui.settings import Settings, Wall, frame_rate, known_theme
 
 if TYPE_CHECKING:
     from pitwall_tui.app import PitWallApp
+    from pitwall_tui.player import PlayerApp
 
 _FPS, _FPS_THROUGH_SSH = 10.0, 5.0
 
@@ -33,10 +36,25 @@ def open_wall(
     feed: Feed,
     state: RaceState,
     academy: Academy | None = None,
+    recorder: Recorder | None = None,
 ) -> "PitWallApp":
     """The app, not yet running, as options, environment, settings and memory want it."""
     from pitwall_tui.app import PitWallApp
 
+    wall, fps = _wall(args, settings)
+    return PitWallApp(feed, state, academy, recorder, fps=fps, wall=wall)
+
+
+def open_player(args: argparse.Namespace, settings: Settings, player: ReplayFeed) -> "PlayerApp":
+    """The app over a recording, likewise."""
+    from pitwall_tui.player import PlayerApp
+
+    wall, fps = _wall(args, settings)
+    return PlayerApp(player, fps=fps, wall=wall)
+
+
+def _wall(args: argparse.Namespace, settings: Settings) -> tuple[Wall, float]:
+    """Habits, and most frames a second."""
     memory = Memory(state_file())
     wall = Wall(
         theme=pick_theme(getattr(args, "theme", None), settings, os.environ, memory),
@@ -47,8 +65,7 @@ def open_wall(
         guide=not memory.recall(GUIDE),
         memory=memory,
     )
-    fps = pick_fps(getattr(args, "fps", None), settings, os.environ)
-    return PitWallApp(feed, state, academy, fps=fps, wall=wall)
+    return wall, pick_fps(getattr(args, "fps", None), settings, os.environ)
 
 
 def pick_theme(

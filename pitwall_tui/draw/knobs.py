@@ -35,8 +35,9 @@ _LEVELS: tuple[tuple[str, str, dict[str, str]], ...] = (
 )
 # Left out of a footer first.
 _YIELDING = (
-    *("copy", "shot", "theme", "results"),
+    *("copy", "shot", "theme", "record", "results"),
     *("bottleneck", "academy", "strategy", "workshop", "batching", "memory"),
+    *("far_back", "far_on", "last", "next", "tenths", "step_back", "step_on"),
 )
 
 

@@ -1,9 +1,10 @@
 """The page pool: a bar of what pages are for, and every page coloured by the car that holds it."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import groupby
 
-from engine.stats import PAGE_CACHED, PAGE_FREE, PAGE_RESERVED, PAGE_SHARED
+from engine.stats import PAGE_CACHED, PAGE_FREE, PAGE_RESERVED, PAGE_SHARED, PAGE_USED
 from pitwall_tui.draw.cells import Row, Rows, Span, fit_box, heading, row_width
 from pitwall_tui.race.view import PagesView
 
@@ -75,6 +76,16 @@ def _detail(pages: PagesView, each: int) -> tuple[Span, ...]:
     )
 
 
+def lit(pages: PagesView, row: int) -> PagesView:
+    """Only the pages of the car in this row of RaceView.cars in their colours; all others dim."""
+    kinds, teams = bytearray(pages.kinds), bytearray(pages.teams)
+    for page, (kind, car) in enumerate(zip(pages.kinds, pages.cars, strict=False)):
+        if car != row:
+            held = kind in (PAGE_USED, PAGE_SHARED, PAGE_RESERVED)
+            kinds[page], teams[page] = PAGE_CACHED if held else PAGE_FREE, NOBODY
+    return replace(pages, kinds=bytes(kinds), teams=bytes(teams))
+
+
 def _colour(kind: int, team: int) -> str:
     if kind == PAGE_SHARED:
         return "page.shared"
@@ -137,14 +148,32 @@ def page_rows(pages: PagesView, cells: int, height: int) -> Rows:
     return tuple(rows)
 
 
-def draw_pages(pages: PagesView, cells: int, height: int) -> Rows:
-    """The page map: a head, bar and counts, then the pages; the bar alone where it is low."""
+def page_at(pages: PagesView, cells: int, height: int, x: int, y: int) -> tuple[int, ...]:
+    """The pages that `draw_pages` shows in a cell, the upper ones first; none beside the map."""
+    lines, inside = height - 3, max(0, cells - 2)
+    if lines < 1 or inside < 1 or not (1 <= x <= inside and 3 <= y < height):
+        return ()
+    wide, each = block_size(len(pages.kinds), inside, lines)
+    per_row = max(1, inside // wide)
+    column, upper = (x - 1) // wide, 2 * (y - 3)
+    if column >= per_row:
+        return ()
+    starts = [((upper + half) * per_row + column) * each for half in (0, 1)]
+    shown = [page for start in starts for page in range(start, start + each)]
+    return tuple(page for page in shown if page < len(pages.kinds))
+
+
+def draw_pages(pages: PagesView, cells: int, height: int, row: int | None = None) -> Rows:
+    """The page map: a head, bar and counts, then the pages; the bar alone where it is low.
+
+    With `row`, of RaceView.cars, the pages of that car are lit.
+    """
     lines, inside = height - 3, max(0, cells - 2)
     bar = (Span(" "), *pages_bar(pages, inside))
     if lines < 1:
         return fit_box((heading("KV PAGES", _detail(pages, 1), cells), bar), cells, height)
     _, each = block_size(len(pages.kinds), max(1, inside), lines)
-    rows = page_rows(pages, inside, lines)
+    rows = page_rows(pages if row is None else lit(pages, row), inside, lines)
     return fit_box(
         (
             heading("KV PAGES", _detail(pages, each), cells),

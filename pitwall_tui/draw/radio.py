@@ -34,8 +34,8 @@ def _entry(line: RadioView, cells: int, rows: int) -> list[Row]:
 def draw_radio(
     radio: tuple[RadioView, ...], cells: int, height: int, writing: WritingView | None = None
 ) -> Rows:
-    """What is being written, where somebody drafts, and as many of the newest entries as fit, under
-    a head."""
+    """What is being written, where somebody drafts or follows a car, and as many of the newest
+    entries as fit, under a head."""
     live = () if writing is None else (draw_writing(writing, cells),)
     lines: list[Row] = []
     for entry in reversed(radio):

@@ -18,16 +18,20 @@ _MESSAGE = 24  # cells that figures leave to a message
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What the wall itself has to say, beside the race."""
+    """What the wall itself has to say, beside the race; `recorded` are the bytes of the file that
+    is being recorded to, None where none is."""
 
     frozen: bool = False
     replay: bool = False
+    recorded: int | None = None
 
 
 def _badges(status: StatusView, notice: Notice) -> list[Span]:
     badges = []
     if notice.replay:
         badges.append(Span(" REPLAY ", "ink bold", "badge"))
+    if notice.recorded is not None:
+        badges.append(Span(f" ● REC {notice.recorded / 2**20:.1f} MiB ", "ink bold", "accent"))
     if status.paused:
         badges.append(Span(" PAUSED ", "ink bold", "badge"))
     if notice.frozen:

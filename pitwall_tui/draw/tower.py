@@ -1,11 +1,11 @@
 """The timing tower: a head, then one row a car."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from pitwall_tui.draw.cells import Row, Rows, Span, fit, fit_box, fit_row
+from pitwall_tui.draw.cells import Row, Rows, Span, cut, fit, fit_box, fit_row
 from pitwall_tui.race.results import clock_time
-from pitwall_tui.race.view import CarView, RaceView, SectorColour, SectorView
+from pitwall_tui.race.view import CarView, GapView, RaceView, SectorColour, SectorView
 
 MARKS: dict[SectorColour, str] = {"none": " ", "yellow": "·", "green": "▲", "purple": "●"}
 TYRES = ("S", "M", "H", "I", "W")
@@ -40,10 +40,14 @@ class _Row:
     """A car among the others: what its cells need to know."""
 
     car: CarView
-    moved: int
-    fastest: bool
+    moved: int = 0
+    fastest: bool = False
+    followed: bool = False
+    against: GapView | None = None  # the car that somebody follows
+    fresh: Collection[str] = ()  # what has just changed
 
 
+_BACKS = {1: "move.up-back", -1: "move.down-back"}
 Cell = Callable[[_Row], tuple[Span, ...]]
 
 
@@ -56,7 +60,18 @@ class _Column:
     right: bool = False
 
     def draw(self, row: _Row) -> Row:
-        return fit_row(self.cell(row), self.cells)
+        cell = fit_row(self.cell(row), self.cells)
+        return inverted(cell) if self.name in row.fresh else cell
+
+
+def inverted(row: Row) -> Row:
+    """A row with the colours of text and ground in each other's places."""
+    return tuple(
+        span._replace(role=f"{span.back} bold", back="")
+        if span.back
+        else span._replace(role="ink bold", back=span.role.partition(" ")[0] or "text")
+        for span in row
+    )
 
 
 def lap_time(seconds: float | None) -> str:
@@ -89,6 +104,8 @@ def tag(car: CarView, number: bool) -> Row:
 def _gap(cells: int) -> Cell:
     def draw(row: _Row) -> Row:
         car = row.car
+        if row.against is not None:
+            return (_against(row.against, row.followed, cells),)
         if car.position == 1:
             text = f"LAP {car.lap}"
         elif car.laps_down:
@@ -98,6 +115,12 @@ def _gap(cells: int) -> Cell:
         return (Span(fit(text, cells, "right"), "text" if car.position > 1 else "dim"),)
 
     return draw
+
+
+def _against(gap: GapView, itself: bool, cells: int) -> Span:
+    """A gap to the car that is followed."""
+    text = f"{gap.laps:+d} L" if gap.laps else behind(gap.seconds, cells)
+    return Span("-----" if itself else fit(text, cells, "right"), "text bold")
 
 
 def _interval(cells: int) -> Cell:
@@ -122,7 +145,12 @@ def _mark(sector: SectorView) -> Span:
 
 
 def _mini(row: _Row) -> Row:
-    return tuple(_mark(sector) for sector in row.car.sectors)
+    marks = enumerate((_mark(sector) for sector in row.car.sectors), 1)
+    return tuple(
+        span
+        for number, mark in marks
+        for span in (inverted((mark,)) if f"s{number}" in row.fresh else (mark,))
+    )
 
 
 def _last(row: _Row) -> Row:
@@ -204,12 +232,16 @@ def _chosen(cells: int) -> tuple[_Column, ...]:
     return tuple(column for column in _COLUMNS if column.name in shown)
 
 
+def _lead(row: _Row) -> Span:
+    return Span("▸", "text bold") if row.followed else Span(" ")
+
+
 def _retired(row: _Row, chosen: tuple[_Column, ...]) -> Row:
     """Place and tag, why it is out, and its state at its usual place."""
     start = [c for c in chosen if c.name in ("position", "tag", "numbered")]
     end = [c for c in chosen if c.name == "state"]
     middle = sum(c.cells + 1 for c in chosen) - sum(c.cells + 1 for c in (*start, *end)) - 1
-    spans = [Span(" ")]
+    spans = [_lead(row)]
     for column in start:
         spans += [*column.draw(row), Span(" ")]
     spans += [Span(fit(row.car.note, max(0, middle)), "dim"), Span(" ")]
@@ -221,26 +253,48 @@ def _retired(row: _Row, chosen: tuple[_Column, ...]) -> Row:
 def _car(row: _Row, chosen: tuple[_Column, ...]) -> Row:
     if row.car.state == "out":
         return _retired(row, chosen)
-    spans = [Span(" ")]
+    spans = [_lead(row)]
     for column in chosen:
         spans += [*column.draw(row), Span(" ")]
     return tuple(spans)
 
 
 def draw_tower(
-    view: RaceView, cells: int, height: int, moves: Mapping[int, int] | None = None
+    view: RaceView,
+    cells: int,
+    height: int,
+    moves: Mapping[int, int] | None = None,
+    followed: int | None = None,
+    fresh: Mapping[int, Collection[str]] | None = None,
 ) -> Rows:
-    """The tower. `moves` holds car numbers that gained (1) or lost (-1) a place just now."""
-    moves = moves or {}
+    """The tower; a click on a row follows its car.
+
+    `moves` holds car numbers that gained (1) or lost (-1) a place just now, `fresh` names of the
+    columns in which a car has something new. Gaps are those to the car number `followed`, where
+    there is one.
+    """
+    moves, fresh = moves or {}, fresh or {}
     chosen = _chosen(cells)
+    code = next((car.code for car in view.cars if car.number == followed), None)
+    heads = {} if code is None else {"gap": f"TO {cut(code, 3)}"}
     head = " " + " ".join(
-        fit(column.head, column.cells, "right" if column.right else "left") for column in chosen
+        fit(heads.get(column.name, column.head), column.cells, "right" if column.right else "left")
+        for column in chosen
     )
     rows: list[Row] = [fit_row((Span(head, "title"),), cells, "title-back")]
     fastest = min((car.best_lap for car in view.cars if car.best_lap is not None), default=None)
-    for car in view.cars:
-        moved = moves.get(car.number, 0)
-        row = _Row(car, moved, fastest is not None and car.best_lap == fastest)
-        back = {1: "move.up-back", -1: "move.down-back"}.get(moved, "")
-        rows.append(fit_row(_car(row, chosen), cells, back))
+    against = view.followed.get(followed) if followed is not None else None
+    for index, car in enumerate(view.cars):
+        row = _Row(
+            car,
+            moves.get(car.number, 0),
+            fastest is not None and car.best_lap == fastest,
+            car.number == followed,
+            against.gaps[index] if against else None,
+            fresh.get(car.number, ()),
+        )
+        back = "follow-back" if row.followed else _BACKS.get(row.moved, "")
+        action = f"app.follow({car.number})"
+        cell_row = fit_row(_car(row, chosen), cells, back)
+        rows.append(tuple(span._replace(action=action) for span in cell_row))
     return fit_box(rows, cells, height)

@@ -95,20 +95,39 @@ def _place(car: CarView) -> float:
     return -GRID_STEP * car.position if waits else car.fraction
 
 
-def _on_track(view: RaceView, ground: Raster, labels: int) -> dict[tuple[int, int], Span]:
-    """Glyphs over the track by cell: the car in front lies on top; codes where there is room."""
+def _on_track(
+    view: RaceView, ground: Raster, labels: int, followed: int | None
+) -> dict[tuple[int, int], Span]:
+    """Glyphs over the track by cell: the car in front lies on top, but for the one that is
+    followed; codes where there is room. A click on either follows the car."""
     marks = {ground.cell(0.0): Span("▞", "text bold")}
     cars = [car for car in view.cars if car.state != "finished"]
+    cars.sort(key=lambda car: car.number != followed)
     for car in reversed(cars):
         role = "dim" if car.state == "out" else f"team.{car.team} bold"
-        marks[ground.cell(_place(car))] = Span(_GLYPHS.get(car.state, "●"), role)
+        glyph = Span(_GLYPHS.get(car.state, "●"), role, "", f"app.follow({car.number})")
+        marks[ground.cell(_place(car))] = glyph
+    boxed = cars[0] if cars and cars[0].number == followed else None
+    if boxed is not None:
+        _box(marks, ground, boxed)
     for car in cars[:labels]:
-        if car.state != "out":
-            _label(marks, ground, car)
+        if car.state != "out" or car is boxed:
+            _label(marks, ground, car, "follow-back" if car is boxed else "")
     return marks
 
 
-def _label(marks: dict[tuple[int, int], Span], ground: Raster, car: CarView) -> None:
+def _box(marks: dict[tuple[int, int], Span], ground: Raster, car: CarView) -> None:
+    """Brackets about a car, where they hide no other; itself on the ground of a mark."""
+    x, y = ground.cell(_place(car))
+    marks[x, y] = marks[x, y]._replace(back="follow-back")
+    for cell, bracket in (((x - 1, y), "["), ((x + 1, y), "]")):
+        if ground.has(*cell) and cell not in marks:
+            marks[cell] = Span(bracket, "text bold", "follow-back", marks[x, y].action)
+
+
+def _label(
+    marks: dict[tuple[int, int], Span], ground: Raster, car: CarView, back: str = ""
+) -> None:
     """A car's code beside it: off the track where there is room, never over another glyph."""
     x, y = ground.cell(_place(car))
     code = cut(car.code, 3)
@@ -118,8 +137,8 @@ def _label(marks: dict[tuple[int, int], Span], ground: Raster, car: CarView) -> 
     free = [cells for cells in spots if all(ground.has(*c) and c not in marks for c in cells)]
     blank = [cells for cells in free if all(ground.lines[cy][cx] == " " for cx, cy in cells)]
     for cells in (blank or free)[:1]:
-        role = f"team.{car.team} bold"
-        marks |= {cell: Span(char, role) for cell, char in zip(cells, code, strict=True)}
+        span = Span("", f"team.{car.team} bold", back, f"app.follow({car.number})")
+        marks |= {c: span._replace(text=char) for c, char in zip(cells, code, strict=True)}
 
 
 def _overlay(line: str, y: int, marks: dict[tuple[int, int], Span], role: str) -> Row:
@@ -147,15 +166,16 @@ def legend(teams: tuple[tuple[str, str], ...], cells: int, least: int) -> Rows:
     )
 
 
-def draw_track(view: RaceView, cells: int, height: int) -> Rows:
-    """The map: a head, the circuit with its cars, the legend by team."""
+def draw_track(view: RaceView, cells: int, height: int, followed: int | None = None) -> Rows:
+    """The map: a head, the circuit with its cars, the legend by team; car number `followed` is
+    boxed."""
     head = heading("TRACK", (Span(cut(view.title, cells - 9), "dim"),), cells)
     names = legend(view.teams, cells, 8 if height >= 16 else 6) if height >= 10 else ()
     lines = height - 1 - len(names)
     if lines < 1 or cells < 3:
         return fit_box((head,), cells, height)
     ground = raster(view.outline, cells - 2, lines)
-    marks = _on_track(view, ground, labels=3 if cells >= 40 and lines >= 12 else 1)
+    marks = _on_track(view, ground, 3 if cells >= 40 and lines >= 12 else 1, followed)
     role = _TRACK.get(view.status.flag, "track")
     rows = [(Span(" "), *_overlay(line, y, marks, role)) for y, line in enumerate(ground.lines)]
     return fit_box((head, *rows, *names), cells, height)

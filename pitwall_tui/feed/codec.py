@@ -1,7 +1,8 @@
 """Events to and from JSON values, by the fields of their dataclasses.
 
 A dataclass is the list of its fields' values in order, so that fields can be added at its end
-with a default and older recordings still be read. Bytes are base64.
+with a default and older recordings still be read. Bytes are base64. Of one page map to the next
+little changes, so in a recording each is written as what differs from the one before.
 """
 
 from base64 import b64decode, b64encode
@@ -11,9 +12,13 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pitwall_tui.race.events import FeedEvent
+from engine.stats import EngineSnapshot
+from pitwall_tui.race.events import FeedEvent, Progress
 
 _EVENTS: dict[str, type] = {event.__name__: event for event in get_args(FeedEvent)}
+_SNAPSHOT = 1  # of a Progress as it is written, behind its name
+_PAGE_MAP = [field.name for field in fields(EngineSnapshot)].index("page_map")
+_PLAIN = (str, int, float, bool, NoneType)
 
 
 def encode_event(event: FeedEvent) -> list[Any]:
@@ -29,16 +34,83 @@ def decode_event(data: Any) -> FeedEvent:
     return event
 
 
+class Encoder:
+    """Encodes the events of a recording in their order."""
+
+    def __init__(self) -> None:
+        self._before = ["", ""]
+
+    def encode(self, event: FeedEvent) -> list[Any]:
+        """As encode_event, but for what its page map shares with the one before."""
+        data = encode_event(event)
+        if isinstance(event, Progress):
+            whole = data[_SNAPSHOT][_PAGE_MAP]
+            changed = [_change(*pair) for pair in zip(self._before, whole, strict=True)]
+            data[_SNAPSHOT][_PAGE_MAP], self._before = changed, whole
+        return data
+
+
+class Decoder:
+    """Decodes the events of a recording in the order in which an Encoder wrote them."""
+
+    def __init__(self, before: tuple[str, str] = ("", "")) -> None:
+        self._before = before
+
+    def decode(self, data: Any) -> FeedEvent:
+        """The event. Raises ValueError for what is none."""
+        try:
+            if data[0] == Progress.__name__:
+                kinds, owners = data[_SNAPSHOT][_PAGE_MAP]
+                whole = _changed(self._before[0], kinds), _changed(self._before[1], owners)
+                data[_SNAPSHOT][_PAGE_MAP], self._before = list(whole), whole
+        except (TypeError, LookupError):
+            raise ValueError("not an event") from None
+        return decode_event(data)
+
+    def fork(self) -> "Decoder":
+        """One that goes on from here by itself."""
+        return Decoder(self._before)
+
+
+def _change(before: str, after: str) -> str | list[Any]:
+    """What makes `after` of `before`: the whole where lengths differ, else [place, characters]."""
+    if len(before) != len(after):
+        return after
+    start = _alike(before, after)
+    same = _alike(before[:start:-1], after[:start:-1])
+    return [start, after[start : len(after) - same]]
+
+
+def _alike(one: str, other: str) -> int:
+    """Length of their common beginning; both are equally long."""
+    low, high = 0, len(one)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _changed(before: str, change: Any) -> str:
+    if isinstance(change, str):
+        return change
+    start, text = int(change[0]), str(change[1])
+    if not 0 <= start <= start + len(text) <= len(before):
+        raise ValueError("a page map that does not follow the one before")
+    return before[:start] + text + before[start + len(text) :]
+
+
 def _encode(value: Any) -> Any:
-    match value:
-        case bytes():
-            return b64encode(value).decode()
-        case tuple():
-            return [_encode(item) for item in value]
-        case _ if hasattr(value, "__dataclass_fields__"):
-            return [_encode(getattr(value, name)) for name in value.__dataclass_fields__]
-        case _:
-            return value
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is tuple:
+        return [_encode(item) for item in value]
+    if kind is bytes:
+        return b64encode(value).decode()
+    return [_encode(getattr(value, name)) for name in kind.__dataclass_fields__]
 
 
 def _expect(kind: type | tuple[type, ...], value: Any) -> Any:
@@ -63,7 +135,14 @@ def _decoder(kind: Any) -> Callable[[Any], Any]:
         return _union_decoder(arguments)
     if origin is Literal:
         return lambda value: _one_of(arguments, value)
-    return lambda value: _expect(kind, value)
+    return _plain_decoder(kind)
+
+
+def _plain_decoder(kind: type) -> Callable[[Any], Any]:
+    def decode(value: Any) -> Any:
+        return value if isinstance(value, kind) else _expect(kind, value)
+
+    return decode
 
 
 def _dataclass_decoder(kind: Any) -> Callable[[Any], Any]:

@@ -1,80 +1,150 @@
 """Recordings: a race's events as JSON lines in gzip, each with the time at which it came."""
 
-import gzip
-import json
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from io import FileIO
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from engine.config import Knobs
 from engine.studies import StudyNews
-from pitwall_tui import __version__
 from pitwall_tui.feed.base import Feed
-from pitwall_tui.feed.codec import decode_event, encode_event
+from pitwall_tui.feed.tape import Standing, Tape
 from pitwall_tui.race.errors import RaceError
-from pitwall_tui.race.events import FeedEnded, FeedEvent, RecordingStopped
+from pitwall_tui.race.events import FeedEvent, RaceStarted, RecordingStopped
 
-SCHEMA = 2
-_FORMAT = "pitwall recording"
-_FLUSH_EVERY = 1.0
+LIMIT_MIB = 64
+_SUFFIX = ".jsonl.gz"
 
 
 class RecordingError(RaceError):
     """A recording that cannot be written or read: one line that names the file and why."""
 
 
-class Recorder:
-    """Writes a recording. A process that is killed leaves a file that reads up to its last second.
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A file that is, or was, recorded to, and its bytes so far."""
 
-    Raises RecordingError where the file cannot be written.
+    path: Path
+    size: int
+
+
+class Recorder:
+    """Keeps the running race in memory, and writes it to a file from when it is asked to.
+
+    Each race is a recording of its own within the file, and one that grew past `limit` bytes is
+    followed by another when the next race starts. A process that is killed leaves a file that reads
+    up to its last second. `file` is None while nothing is recorded.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self._path = path
-        self._flushed = 0.0
-        try:
-            self._file = gzip.GzipFile(path, "wb", compresslevel=6)
-        except OSError as error:
-            raise _unwritable(path, error) from None
-        self._put({"format": _FORMAT, "schema": SCHEMA, "pitwall": __version__})
-        self._flush()
+    def __init__(self, limit: int = LIMIT_MIB * 2**20) -> None:
+        self.file: Recorded | None = None
+        self._limit = limit
+        self._first = Path()
+        self._out: FileIO | None = None
+        self._tape = Tape()
+        self._standing = Standing()
+        self._circuit = ""
 
     def write(self, time: float, event: FeedEvent) -> None:
-        """Adds an event that came at `time`, in s on any clock that does not go back."""
-        self._put([round(time, 3), *encode_event(event)])
-        if time - self._flushed >= _FLUSH_EVERY:
-            self._flush()
-            self._flushed = time
+        """Adds an event that came at `time`, in s on any clock that does not go back.
 
-    def close(self) -> None:
-        try:
-            self._file.close()
-        except OSError as error:
-            raise _unwritable(self._path, error) from None
+        Raises RecordingError where the file cannot be written; the recording has ended then.
+        """
+        ending = None
+        if isinstance(event, RaceStarted):
+            self._circuit = event.circuit
+            if self._tape.started:
+                ending = self._tape.ending()
+                self._tape = Tape(self._standing.events())
+        self._standing.apply(event)
+        ready = self._tape.write(time, event)
+        if ending is not None:
+            self._store(ending)
+            if self.file is not None and self.file.size >= self._limit:
+                self._close()
+                self._open(_unused(self._first), "xb")
+            ready = bytes(self._tape.content or b"")
+        self._store(ready)
 
-    def _put(self, value: Any) -> None:
-        try:
-            self._file.write(json.dumps(value, separators=(",", ":")).encode() + b"\n")
-        except OSError as error:
-            raise _unwritable(self._path, error) from None
+    def start(self, path: str | Path, mode: Literal["wb", "xb"] = "wb") -> None:
+        """Records to this file, made anew: the running race from its start, and those after it.
 
-    def _flush(self) -> None:
+        Raises RecordingError where it cannot be written, or more has happened in the race than is
+        kept.
+        """
+        self._tape.flush()
+        if self._tape.content is None:
+            raise RecordingError(
+                f"{path}: too much has happened in this race: record from the next one on"
+            )
+        self._first = Path(path)
+        self._open(self._first, mode)
+        self._store(bytes(self._tape.content))
+
+    def start_unnamed(self, now: datetime) -> None:
+        """Records to a new file in the working folder, named by the circuit and the time."""
+        stem = f"pitwall-{self._circuit or 'start'}-{now:%Y%m%d-%H%M}"
+        self.start(_unused(Path(stem + _SUFFIX)), "xb")
+
+    def switch(self, now: datetime) -> str:
+        """Begins a recording, or ends it; what has been done, in words."""
+        file = self.stop()
+        if file is not None:
+            return f"recorded {file.path.resolve()}, {file.size / 2**20:.1f} MiB"
+        self.start_unnamed(now)
+        assert self.file is not None
+        return f"recording {self.file.path.name}, the race from its start"
+
+    def stop(self) -> Recorded | None:
+        """Ends the recording; what was recorded, None where nothing was.
+
+        Raises RecordingError where it cannot be finished.
+        """
+        self._store(self._tape.ending())
+        return self._close()
+
+    def _open(self, path: Path, mode: Literal["wb", "xb"]) -> None:
         try:
-            self._file.flush()
+            self._out = path.open(mode, buffering=0)
         except OSError as error:
-            raise _unwritable(self._path, error) from None
+            raise _unwritable(path, error) from None
+        self.file = Recorded(path, 0)
+
+    def _store(self, data: bytes) -> None:
+        if self.file is None or self._out is None:
+            return
+        path, left = self.file.path, memoryview(data)
+        try:
+            while left:
+                left = left[self._out.write(left) :]
+        except OSError as error:
+            self._close()
+            raise _unwritable(path, error) from None
+        self.file = Recorded(path, self.file.size + len(data))
+
+    def _close(self) -> Recorded | None:
+        file, self.file = self.file, None
+        out, self._out = self._out, None
+        if file is not None and out is not None:
+            try:
+                out.close()
+            except OSError as error:
+                raise _unwritable(file.path, error) from None
+        return file
 
 
 class RecordingFeed:
-    """Another feed, whose events are recorded as they are pulled.
+    """Another feed, whose events a recorder takes as they are pulled.
 
-    Where the file cannot be written any more the race goes on and a RecordingStopped says so.
+    Where its file cannot be written any more the race goes on and a RecordingStopped says so.
     """
 
     def __init__(self, feed: Feed, recorder: Recorder, clock: Callable[[], float]) -> None:
         self._feed = feed
-        self._recorder: Recorder | None = recorder
+        self._recorder = recorder
         self._clock = clock
         self.live = feed.live
         self.source = feed.source
@@ -84,16 +154,13 @@ class RecordingFeed:
 
     def pull(self) -> tuple[FeedEvent, ...]:
         events = self._feed.pull()
-        if self._recorder is None:
-            return events
-        now = self._clock()
-        try:
-            for event in events:
+        now, stopped = self._clock(), []
+        for event in events:
+            try:
                 self._recorder.write(now, event)
-        except RecordingError as error:
-            self._recorder = None
-            return (*events, RecordingStopped(str(error)))
-        return events
+            except RecordingError as error:
+                stopped.append(RecordingStopped(str(error)))
+        return (*events, *stopped)
 
     def set_knobs(self, knobs: Knobs) -> None:
         self._feed.set_knobs(knobs)
@@ -120,72 +187,16 @@ class RecordingFeed:
         try:
             self._feed.close()
         finally:
-            recorder, self._recorder = self._recorder, None
-            if recorder is not None:
-                recorder.close()
+            self._recorder.stop()
 
 
-def read_recording(path: str | Path) -> Iterator[tuple[float, FeedEvent]]:
-    """The (time, event) pairs of a recording, read as they are asked for.
-
-    The file is opened and its header read at once: raises RecordingError where it is no recording
-    of ours, or of a newer pitwall. One that breaks off is read as far as it goes and ends with a
-    FeedEnded that says so.
-    """
-    try:
-        file = gzip.GzipFile(path, "rb")
-        header = file.readline()
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or "it is not a recording"
-        raise RecordingError(f"{path}: cannot be read: {reason}") from None
-    try:
-        _check_header(path, header)
-    except RecordingError:
-        file.close()
-        raise
-    return _events(path, file)
-
-
-def events_of(path: str | Path) -> Iterator[FeedEvent]:
-    """The events of a recording without their times; raises as `read_recording` does."""
-    return (event for _, event in read_recording(path))
-
-
-def _check_header(path: str | Path, header: bytes) -> None:
-    try:
-        found = json.loads(header)
-        known, schema = found["format"] == _FORMAT, found["schema"]
-    except (ValueError, TypeError, KeyError):
-        known, schema = False, None
-    if not (known and isinstance(schema, int)):
-        raise RecordingError(f"{path}: not a recording of pitwall")
-    if schema < SCHEMA:
-        raise RecordingError(
-            f"{path}: recorded by an earlier pitwall (schema {schema}, this one reads {SCHEMA}):"
-            " record it anew"
-        )
-    if schema > SCHEMA:
-        raise RecordingError(
-            f"{path}: recorded by pitwall {found.get('pitwall')}, newer than this one"
-            f" (schema {schema}, this one reads {SCHEMA})"
-        )
-
-
-def _events(path: str | Path, file: gzip.GzipFile) -> Iterator[tuple[float, FeedEvent]]:
-    time = 0.0
-    with file:
-        try:
-            for line in file:
-                time, event = _row(json.loads(line))
-                yield time, event
-        except (OSError, EOFError, zlib.error, ValueError):
-            yield time, FeedEnded(f"{path}: the recording breaks off here")
-
-
-def _row(row: Any) -> tuple[float, FeedEvent]:
-    if not (isinstance(row, list) and row and isinstance(row[0], int | float)):
-        raise ValueError("not a time and an event")
-    return float(row[0]), decode_event(row[1:])
+def _unused(path: Path) -> Path:
+    """The path itself, or the first with -2, -3, ... in its name that is not taken."""
+    if not path.exists():
+        return path
+    stem, dot, suffix = path.name.partition(".")
+    names = (path.with_name(f"{stem}-{number}{dot}{suffix}") for number in count(2))
+    return next(name for name in names if not name.exists())
 
 
 def _unwritable(path: str | Path, error: OSError) -> RecordingError:

@@ -1,9 +1,9 @@
 """The race's accounts: each car's tokens and latencies, and the race's totals."""
 
 import hashlib
+from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from engine.config import Knobs
 from engine.stats import (
@@ -33,18 +33,16 @@ class Account:
     first_token: float | None = None
     finished: float | None = None
     reason: FinishReason | None = None
-    _digest: Any = field(default_factory=hashlib.sha256)
+    _tokens: "array[int]" = field(default_factory=lambda: array("i"))
 
     def add(self, tokens: tuple[int, ...]) -> None:
-        for token in tokens:
-            self._digest.update(f",{token}".encode() if self.output_tokens else b"%d" % token)
-            self.output_tokens += 1
+        self._tokens.extend(tokens)
+        self.output_tokens += len(tokens)
 
     @property
     def tokens_sha256(self) -> str:
         """SHA-256 of the output token ids joined by commas."""
-        digest: str = self._digest.hexdigest()
-        return digest
+        return hashlib.sha256(",".join(map(str, self._tokens)).encode()).hexdigest()
 
     @property
     def ttft_ms(self) -> float | None:

@@ -32,6 +32,7 @@ from pitwall_tui.race.events import (
     RedFlag,
     Refused,
 )
+from pitwall_tui.race.follow import follow, writing
 from pitwall_tui.race.ghost import Ghosts, Run
 from pitwall_tui.race.grammar import LapLine, OutLine
 from pitwall_tui.race.ledger import Ledger, waste_percent
@@ -42,6 +43,7 @@ from pitwall_tui.race.view import (
     CarState,
     CarView,
     Flag,
+    FollowView,
     KnobView,
     LightView,
     PagesView,
@@ -75,7 +77,9 @@ class RaceState:
     """Folds a feed's events; `source` names the feed, `knobs` are those it starts with.
 
     The race's clock is the engine's: it stands still while the engine is paused or gone, and goes
-    on where it was when a lost engine is replaced by one whose own clock starts anew.
+    on where it was when a lost engine is replaced by one whose own clock starts anew. What has been
+    before a race leaves nothing in it but the engine as it stands. A state is plain data: it can be
+    pickled, and goes on from there to the same views.
     """
 
     def __init__(
@@ -83,7 +87,6 @@ class RaceState:
     ) -> None:
         self._source = source
         self._asked = knobs or Knobs()
-        self._teams = tuple((team.short, team.colour) for team in TEAMS)
         self._lights = [LightView("", "", None)] * LIGHTS
         self._model: ModelInfo | None = None
         self._radio: deque[RadioView] = deque(maxlen=_RADIO_KEPT)
@@ -137,6 +140,10 @@ class RaceState:
                 self._control(event.reason)
 
     @property
+    def flag(self) -> Flag:
+        return self._flag()[0]
+
+    @property
     def over(self) -> bool:
         """Every car's request has ended: its last line is followed by one token more."""
         return bool(self._cars) and all(
@@ -152,10 +159,13 @@ class RaceState:
         laps = {id: car.completed for id, car in self._cars.items()}
         return self._ledger.summary(self._model, laps, self._red_flags)
 
-    def view(self, now: float, details: Collection[str] = ()) -> RaceView:
+    def view(
+        self, now: float, details: Collection[str] = (), followed: Collection[int] = ()
+    ) -> RaceView:
         """The picture of the race at `now`, which is the time of the screen's own clock.
 
-        `details` names the views of `Details` that somebody looks at.
+        `details` names the views of `Details` that somebody looks at, `followed` the numbers of the
+        cars that somebody follows.
         """
         cars = self._classified()
         circuit = CIRCUITS.get(self._race.circuit)
@@ -184,15 +194,19 @@ class RaceState:
             totals=totals(self._ledger, self._model, self._red_flags),
             details=self._instruments.view(details),
             ghost=self._ghosts.view(self._marks()),
+            followed=self._followed(cars, followed),
         )
 
     # Folding
 
     def _begin(self, race: RaceStarted) -> None:
-        known = {short for short, _ in self._teams}
-        strangers = dict.fromkeys(car.team for car in race.cars if car.team not in known)
-        self._teams += tuple((short, _UNKNOWN_TEAM) for short in strangers)
-        teams = {short: index for index, (short, _) in enumerate(self._teams)}
+        colours = {team.short: team.colour for team in TEAMS}
+        colours |= {car.team: _UNKNOWN_TEAM for car in race.cars if car.team not in colours}
+        self._teams = tuple(colours.items())
+        teams = {short: index for index, short in enumerate(colours)}
+        self._radio.clear()
+        self._offset = 0.0
+        self._time = self._snapshot.time if self._snapshot else 0.0
         self._race = race
         self._cars = {car.id: Car(car, teams[car.team], race.laps) for car in race.cars}
         self._bests = Bests()
@@ -416,12 +430,24 @@ class RaceState:
         return tuple(views)
 
     def _writing(self, cars: list[Car]) -> WritingView | None:
-        """Of the car in front that still writes."""
+        """Of the car in front that still writes, where somebody drafts."""
         drafting = self._step is not None and self._step.knobs.speculation != "off"
         car = next((car for car in cars if not car.over), None)
-        if car is None or not drafting:
-            return None
-        return WritingView(car.start.code, car.team, car.lap, tuple(car.written))
+        return writing(car) if car is not None and drafting else None
+
+    def _followed(self, cars: list[Car], numbers: Collection[int]) -> dict[int, FollowView]:
+        return {
+            car.start.number: follow(
+                car,
+                cars,
+                self._ledger.accounts[car.start.id],
+                self._requests.get(car.start.id),
+                None if self._still else self._window.latency(car.start.id),
+                self._time,
+            )
+            for car in cars
+            if car.start.number in numbers
+        }
 
     @property
     def _still(self) -> bool:

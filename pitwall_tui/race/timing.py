@@ -50,6 +50,18 @@ class Window:
         """Tokens/s of one request."""
         return self._counts[id] / self._span
 
+    def latency(self, id: str) -> float | None:
+        """Mean seconds between its tokens; None of fewer than two steps."""
+        commits = [
+            (time, count)
+            for time, counts, _ in self._steps
+            for request, count in counts
+            if request == id and count
+        ]
+        if len(commits) < 2:
+            return None
+        return (commits[-1][0] - commits[0][0]) / sum(count for _, count in commits[1:])
+
     @property
     def total_rate(self) -> float:
         """Tokens/s of all requests."""

@@ -1,6 +1,7 @@
 """What screens draw: one frozen picture of the race at one moment, in plain values."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from engine.draft_counts import DraftCounts
@@ -212,6 +213,34 @@ class WritingView:
     pieces: tuple[tuple[Author, str], ...]
 
 
+class GapView(NamedTuple):
+    """A car against another: s of engine time and whole laps behind it, less than 0 ahead of it;
+    `seconds` None before they have passed a timing mark in common, and of cars that are out."""
+
+    seconds: float | None
+    laps: int
+
+
+@dataclass(frozen=True, slots=True)
+class FollowView:
+    """A car that somebody follows: its latencies in ms of engine time, None until they are known.
+
+    `tpot_ms` is up to now while it runs, `itl_ms` the mean time between its tokens of the last
+    seconds. `hit_tokens` it took from the prefix index. `gaps` are of all cars against it, in the
+    order of RaceView.cars.
+    """
+
+    ttft_ms: float | None
+    tpot_ms: float | None
+    itl_ms: float | None
+    prompt_tokens: int
+    output_tokens: int
+    hit_tokens: int
+    preemptions: int
+    gaps: tuple[GapView, ...]
+    writing: WritingView
+
+
 @dataclass(frozen=True, slots=True)
 class LightView:
     """One of the five start lights: a phase of loading, done when `seconds` is set."""
@@ -274,7 +303,8 @@ class RaceView:
 
     `draft` names the draft model that stands ready, "" where none does; `speculation` is None
     where it was never on, `writing` where nobody drafts. `details` are for screens of their own;
-    `ghost` is None where no other running of this race is known, and no knob was turned.
+    `ghost` is None where no other running of this race is known, and no knob was turned;
+    `followed` holds the cars that somebody follows, by their numbers.
     """
 
     time: float
@@ -301,3 +331,4 @@ class RaceView:
     totals: tuple[tuple[str, str], ...]
     details: Details = NO_DETAILS
     ghost: GhostView | None = None
+    followed: Mapping[int, FollowView] = field(default_factory=dict)

@@ -1,12 +1,16 @@
 """The race screen: tower, map, pages, throughput, radio, knobs."""
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
 from pitwall_tui.screens.wall import WallScreen
 from pitwall_tui.widgets.palette import Palette
 from pitwall_tui.widgets.panel import Frame
 from pitwall_tui.widgets.panels import (
+    Following,
     KeyBar,
     KnobBar,
     PageMap,
@@ -21,7 +25,16 @@ from pitwall_tui.widgets.panels import (
 
 
 class RaceScreen(WallScreen):
-    """Everything that happens, at one glance; drafting too, once somebody has drafted."""
+    """Everything that happens, at one glance; drafting too, once somebody has drafted.
+
+    Arrows choose a car to be followed; escape lets go of it.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("up,k", "app.step_followed(-1)", "car ahead"),
+        ("down,j", "app.step_followed(1)", "car behind"),
+        ("escape", "app.follow(None)", "let go"),
+    ]
 
     copied = (Tower,)
 
@@ -35,17 +48,20 @@ class RaceScreen(WallScreen):
 
     def _make_room(self, frame: Frame) -> None:
         self.set_class(frame.view.speculation is not None, "-drafting")
+        self.set_class(frame.following is not None, "-following")
 
     def compose(self) -> ComposeResult:
         yield StatusLine()
         with Horizontal(id="wall"):
             with Vertical(id="left"):
                 yield Tower()
+                yield Following(id="left-following")
                 with Horizontal(id="under"):
                     yield Throughput()
                     yield Radio(id="left-radio")
             with Vertical(id="right"):
                 yield TrackMap()
+                yield Following(id="right-following")
                 yield Speculation()
                 yield PageMap()
                 yield Throughput(id="right-throughput")

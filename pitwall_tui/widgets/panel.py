@@ -13,7 +13,8 @@ from pitwall_tui.draw.cells import Row, Rows, Span, plain
 from pitwall_tui.draw.status import Notice
 from pitwall_tui.race.academy import AcademyView
 from pitwall_tui.race.guide import GuideView
-from pitwall_tui.race.view import RaceView
+from pitwall_tui.race.playback import PlaybackView
+from pitwall_tui.race.view import FollowView, RaceView
 from pitwall_tui.race.whatif import WhatIf
 from pitwall_tui.race.workshop import WorkshopView
 from pitwall_tui.widgets.palette import Palette
@@ -24,12 +25,14 @@ class Frame:
     """What all panels draw at one tick.
 
     `view` is the race as shown (held while frozen), `live` as it is; `now` is the wall's clock
-    in seconds; `moves` are cars that gained (1) or lost (-1) a place; `active` ids of commands
+    in seconds; `moves` are cars that gained (1) or lost (-1) a place, `fresh` the tower's columns
+    in which a car has something new, both by car number; `followed` is the number of the car that
+    somebody follows, in this race or not; `active` ids of commands
     whose thing is on; `countdown` seconds to the next race, where one is due; `workshop` what has
     been measured of the weights; `supposed` the acceptance that the strategy supposes, in percent;
     `academy` how its students do; `chosen` the row of the car whose block table is looked at;
     `what_if` what is supposed of other machines and models; `keys` are those that the wall listens
-    to.
+    to; `playback` where a recording stands that is played, None where the race is an engine's.
     """
 
     view: RaceView
@@ -37,6 +40,8 @@ class Frame:
     now: float
     notice: Notice
     moves: dict[int, int]
+    fresh: dict[int, frozenset[str]]
+    followed: int | None
     active: frozenset[str]
     countdown: float | None
     workshop: WorkshopView
@@ -46,6 +51,17 @@ class Frame:
     what_if: WhatIf
     keys: Keys = KEYS
     guide: GuideView | None = None
+    playback: PlaybackView | None = None
+
+    @property
+    def followed_row(self) -> int | None:
+        """The row of the car that is followed, in RaceView.cars; None where there is none."""
+        numbers = [car.number for car in self.view.cars]
+        return numbers.index(self.followed) if self.followed in numbers else None
+
+    @property
+    def following(self) -> FollowView | None:
+        return None if self.followed is None else self.view.followed.get(self.followed)
 
 
 class Panel(Widget):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
+from textual.events import Click
 from textual.geometry import Size
 
 from pitwall_tui.commands import Keys
@@ -18,13 +19,15 @@ from pitwall_tui.draw.batching import draw_batch, draw_latencies, draw_modes, dr
 from pitwall_tui.draw.bottleneck import draw_ceilings, draw_phases
 from pitwall_tui.draw.cells import Rows
 from pitwall_tui.draw.chart import draw_chart
+from pitwall_tui.draw.follow import draw_follow
 from pitwall_tui.draw.guide import draw_guide
 from pitwall_tui.draw.held import draw_formats, draw_held, draw_index
 from pitwall_tui.draw.help import OwnKey, help_rows
 from pitwall_tui.draw.knobs import draw_footer, draw_knobs
 from pitwall_tui.draw.lights import draw_lights
 from pitwall_tui.draw.memory import draw_chosen, draw_pool, draw_tables
-from pitwall_tui.draw.pages import draw_pages
+from pitwall_tui.draw.pages import draw_pages, page_at
+from pitwall_tui.draw.player import draw_player
 from pitwall_tui.draw.radio import draw_radio
 from pitwall_tui.draw.results import draw_results
 from pitwall_tui.draw.roofline import draw_roofline
@@ -59,7 +62,7 @@ class Tower(Panel):
     hz = 5.0
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        return draw_tower(frame.view, cells, height, frame.moves)
+        return draw_tower(frame.view, cells, height, frame.moves, frame.followed, fresh=frame.fresh)
 
 
 class TrackMap(Panel):
@@ -68,14 +71,37 @@ class TrackMap(Panel):
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
         if frame.view.status.flag == "lights":
             return draw_lights(frame.view.lights, frame.now, cells, height)
-        return draw_track(frame.view, cells, height)
+        return draw_track(frame.view, cells, height, frame.followed)
 
 
 class PageMap(Panel):
+    """Who holds which pages; a click on one follows the car that does."""
+
     hz = 4.0
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        return draw_pages(frame.view.pages, cells, height)
+        return draw_pages(frame.view.pages, cells, height, frame.followed_row)
+
+    async def on_click(self, event: Click) -> None:
+        if self._frame is None:
+            return
+        view = self._frame.view
+        pages = page_at(view.pages, *self.size, event.x, event.y)
+        rows = (view.pages.cars[page] for page in pages)
+        row = next((row for row in rows if row < len(view.cars)), None)
+        if row is not None:
+            await self.run_action(f"app.follow({view.cars[row].number})")
+
+
+class Following(Panel):
+    """The car that is followed, in a few figures."""
+
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        row = frame.followed_row
+        car = None if row is None else frame.view.cars[row]
+        return draw_follow(car, frame.following, cells, height)
 
 
 class Throughput(Panel):
@@ -90,7 +116,9 @@ class Radio(Panel):
     hz = 5.0
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        return draw_radio(frame.view.radio, cells, height, frame.view.writing)
+        following = frame.following
+        writing = frame.view.writing if following is None else following.writing
+        return draw_radio(frame.view.radio, cells, height, writing)
 
 
 class Speculation(Panel):
@@ -101,10 +129,14 @@ class Speculation(Panel):
 
 
 class KnobBar(Panel):
-    """The knobs of the engine as it is, frozen or not."""
+    """The knobs of the engine as it is, frozen or not; over them, or in the place of them where
+    there is one row, the player of a recording."""
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        return draw_knobs(frame.live.knobs, cells, height, frame.keys)
+        rows: Rows = ()
+        if frame.playback is not None:
+            rows = draw_player(frame.playback, cells, min(height, 1))
+        return (*rows, *draw_knobs(frame.live.knobs, cells, height - len(rows), frame.keys))
 
 
 class KeyBar(Panel):

@@ -12,16 +12,11 @@ from engine.config import KNOBS, Knobs
 from engine.stats import EngineSnapshot, StepStats
 from pitwall_tui.feed.base import Feed
 from pitwall_tui.feed.codec import decode_event, encode_event
-from pitwall_tui.feed.record import (
-    SCHEMA,
-    Recorder,
-    RecordingError,
-    RecordingFeed,
-    events_of,
-    read_recording,
-)
+from pitwall_tui.feed.reading import events_of, read_recording
+from pitwall_tui.feed.record import Recorder, RecordingError, RecordingFeed
 from pitwall_tui.feed.replay import ReplayFeed
 from pitwall_tui.feed.script import ScriptFeed
+from pitwall_tui.feed.tape import SCHEMA
 from pitwall_tui.race.events import (
     EngineReady,
     FeedEnded,
@@ -82,11 +77,17 @@ def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def record(path: Path, events: list[FeedEvent], step: float = 0.25) -> Path:
-    recorder = Recorder(path)
+    recorder = recorder_to(path)
     for index, event in enumerate(events):
         recorder.write(1000 + index * step, event)
-    recorder.close()
+    recorder.stop()
     return path
+
+
+def recorder_to(path: Path) -> Recorder:
+    recorder = Recorder()
+    recorder.start(path)
+    return recorder
 
 
 @given(event=EVENTS)
@@ -138,11 +139,11 @@ def test_a_killed_process_leaves_all_but_the_last_second(
     tmp_path: Path, race: list[FeedEvent]
 ) -> None:
     path = tmp_path / "race.jsonl.gz"
-    recorder = Recorder(path)
+    recorder = recorder_to(path)
     for index, event in enumerate(race):
         recorder.write(1000 + index * 0.25, event)
     left = path.read_bytes()  # the recorder is neither flushed nor closed
-    recorder.close()
+    recorder.stop()
     (tmp_path / "left.gz").write_bytes(left)
     *events, last = events_of(tmp_path / "left.gz")
     assert events == race[: len(events)]
@@ -224,12 +225,12 @@ def test_a_foreign_file_is_refused_in_one_line(
 
 def test_a_file_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="cannot be written"):
-        Recorder(tmp_path / "nowhere" / "race.gz")
+        Recorder().start(tmp_path / "nowhere" / "race.gz")
 
 
 def test_a_recorded_feed_is_the_feed(tmp_path: Path, race: list[FeedEvent]) -> None:
     clock, script = Clock(), ScriptFeed(race[:8])
-    feed: Feed = RecordingFeed(script, Recorder(tmp_path / "race.gz"), clock)
+    feed: Feed = RecordingFeed(script, recorder_to(tmp_path / "race.gz"), clock)
     assert (feed.live, feed.source) == (True, "script")
     feed.start()
     pulled = []
@@ -257,69 +258,6 @@ def test_a_recorded_feed_is_the_feed(tmp_path: Path, race: list[FeedEvent]) -> N
     ]
 
 
-def play(path: Path, clock: Clock, speed: float = 1.0) -> ReplayFeed:
-    feed = ReplayFeed(path, clock, speed)
-    feed.start()
-    return feed
-
-
-def test_a_replay_keeps_the_recorded_times(tmp_path: Path, race: list[FeedEvent]) -> None:
-    clock = Clock()
-    feed = play(record(tmp_path / "race.gz", race), clock, speed=2.0)
-    assert (feed.live, feed.source) == (False, "replay")
-    assert feed.pull() == (race[0],)
-    assert feed.pull() == ()
-    clock.now += 0.25
-    assert feed.pull() == tuple(race[1:3])
-    clock.now += 1e6
-    *rest, ended = feed.pull()
-    assert rest == race[3:]
-    assert ended == FeedEnded("the recording is over")
-    assert feed.pull() == ()
-
-
-def test_a_recorded_end_is_the_only_end(tmp_path: Path) -> None:
-    clock, events = Clock(), [RedFlag("killed"), FeedEnded("closed")]
-    feed = play(record(tmp_path / "race.gz", events), clock)
-    clock.now += 10
-    assert feed.pull() == tuple(events)
-    assert feed.pull() == ()
-
-
-def test_a_paused_replay_stands_still(tmp_path: Path, race: list[FeedEvent]) -> None:
-    clock = Clock()
-    feed = play(record(tmp_path / "race.gz", race), clock)
-    feed.pull()
-    feed.set_paused(True)
-    clock.now += 50
-    assert feed.pull() == ()
-    feed.set_paused(False)
-    clock.now += 0.25
-    assert feed.pull() == (race[1],)
-
-
-def test_a_replay_winds_on_to_the_next_race(tmp_path: Path, race: list[FeedEvent]) -> None:
-    clock = Clock()
-    feed = play(record(tmp_path / "race.gz", [*race, *race]), clock)
-    assert feed.pull() == (race[0],)
-    feed.next_race()
-    assert feed.pull() == (*race[1:], race[0])
-    clock.now += 0.25
-    assert feed.pull() == (race[1],)
-    feed.next_race()
-    assert feed.pull() == (*race[2:], FeedEnded("the recording is over"))
-    feed.next_race()
-    assert feed.pull() == ()
-
-
-def test_a_closed_replay_plays_no_more(tmp_path: Path, race: list[FeedEvent]) -> None:
-    clock = Clock()
-    feed = play(record(tmp_path / "race.gz", race), clock)
-    feed.close()
-    clock.now += 10
-    assert feed.pull() == ()
-
-
 def test_a_script_yields_one_event_a_pull() -> None:
     events: list[FeedEvent] = [RedFlag("a"), RedFlag("b"), RedFlag("c")]
     feed: Feed = ScriptFeed(events, live=False)
@@ -333,7 +271,7 @@ def test_a_script_yields_one_event_a_pull() -> None:
 def test_studies_pass_a_recording_by(tmp_path: Path) -> None:
     path = tmp_path / "race.jsonl.gz"
     script = ScriptFeed([RedFlag("a")])
-    feed = RecordingFeed(script, Recorder(path), lambda: 0.0)
+    feed = RecordingFeed(script, recorder_to(path), lambda: 0.0)
     feed.start()
     feed.study("head", "int8")
     feed.pull()
@@ -344,22 +282,3 @@ def test_studies_pass_a_recording_by(tmp_path: Path) -> None:
     replay = ReplayFeed(path, lambda: 0.0)
     replay.study("head", "int8")
     assert replay.studies() == ()
-
-
-def test_a_full_disk_ends_the_recording_and_not_the_race(tmp_path: Path) -> None:
-    events = [Refused(f"event {number}") for number in range(4)]
-    recorder = Recorder(tmp_path / "race.jsonl.gz")
-    feed = RecordingFeed(ScriptFeed(events), recorder, lambda: 0.0)
-    feed.start()
-    first = feed.pull()
-
-    def full(data: bytes) -> int:
-        raise OSError(28, "No space left on device")
-
-    recorder._file.write = full  # type: ignore[method-assign]
-    second = feed.pull()
-    assert second[: len(first)] == (events[1],)
-    assert isinstance(second[-1], RecordingStopped)
-    assert "No space left" in second[-1].reason
-    assert feed.pull() == (events[2],)
-    feed.close()

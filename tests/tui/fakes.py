@@ -68,7 +68,7 @@ class StillState(RaceState):
     def apply(self, event: FeedEvent) -> None:
         self.applied.append(event)
 
-    def view(self, now: float, details: object = ()) -> RaceView:
+    def view(self, now: float, details: object = (), followed: object = ()) -> RaceView:
         return self.at
 
 

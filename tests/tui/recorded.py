@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cache
 
-from pitwall_tui.feed.record import events_of
+from pitwall_tui.feed.reading import events_of
 from pitwall_tui.paths import asset
 from pitwall_tui.race.events import FeedEvent, Loading
 from pitwall_tui.race.state import RaceState

@@ -12,6 +12,9 @@ from pitwall_tui.app import INTERVAL, PitWallApp
 from pitwall_tui.commands import COMMANDS, KNOB_KEYS, turned
 from pitwall_tui.draw.cells import row_width
 from pitwall_tui.draw.knobs import draw_knobs
+from pitwall_tui.feed.reading import events_of
+from pitwall_tui.feed.record import Recorder, RecordingFeed
+from pitwall_tui.feed.script import ScriptFeed
 from pitwall_tui.race.events import FeedEnded, Refused
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.screens.help import HelpScreen
@@ -26,6 +29,7 @@ from pitwall_tui.widgets.panels import (
     Tower,
     TrackMap,
 )
+from tests.scripted import Script
 from tests.tui import views
 from tests.tui.conftest import Build
 from tests.tui.fakes import FakeFeed, StillState, kinds
@@ -153,16 +157,47 @@ async def test_pause_goes_to_the_engine_and_back(build: Build) -> None:
         assert feed_of(app).sent("paused") == [True, False]
 
 
-async def test_a_paused_recording_says_so_and_goes_on(build: Build) -> None:
-    app = build(live=False)
-    async with running(app) as pilot:
-        await pilot.press("p")
+async def test_a_race_is_recorded_from_its_start_at_any_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    events = list(Script(laps=3, cars=4).events())
+    script, recorder = ScriptFeed(events), Recorder()
+    feed = RecordingFeed(script, recorder, lambda: 0.0)
+    app = PitWallApp(feed, RaceState("script"), recorder=recorder, clock=lambda: 10.0, fps=0)
+    async with running(app, (160, 45)) as pilot:
+        for _ in range(20):
+            await step(app, pilot)
+        assert "REC" not in text_of(app, StatusLine)
+        await pilot.press("R")
         await step(app, pilot)
-        assert "PAUSED" in text_of(app, StatusLine)
-        await pilot.press("p")
+        assert "● REC 0.0 MiB" in text_of(app, StatusLine)
+        assert "end rec" in text_of(app, KeyBar)
+        [path] = tmp_path.iterdir()
+        assert path.name.startswith("pitwall-monza-")
+        await pilot.press("R")
         await step(app, pilot)
-        assert "PAUSED" not in text_of(app, StatusLine)
-        assert feed_of(app).sent("paused") == [True, False]
+        assert "REC" not in text_of(app, StatusLine)
+        assert [n.message for n in app._notifications] == [f"recorded {path}, 0.0 MiB"]
+    assert list(events_of(path)) == events[:21]
+
+
+async def test_a_recording_that_cannot_be_begun_costs_no_race(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    recorder = Recorder()
+    feed = RecordingFeed(ScriptFeed(Script(laps=3, cars=4).events()), recorder, lambda: 0.0)
+    app = PitWallApp(feed, RaceState("script"), recorder=recorder, clock=lambda: 10.0, fps=0)
+    async with running(app, (160, 45)) as pilot:
+        await step(app, pilot)
+        await pilot.press("R")
+        await step(app, pilot)
+        assert "cannot be written" in "".join(n.message for n in app._notifications)
+        assert "REC" not in text_of(app, StatusLine)
 
 
 async def test_a_frozen_view_stays_while_the_race_goes_on(build: Build) -> None:

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from pitwall_tui.cadence import LATE, RECOVERY, Cadence
-from pitwall_tui.draw.moves import Moves
-from pitwall_tui.race.view import RaceView
+from pitwall_tui.draw.moves import Fresh, Moves
+from pitwall_tui.race.view import RaceView, SectorView
 from tests.tui import views
 
 
@@ -51,3 +51,45 @@ def test_late_ticks_halve_the_frames_and_time_brings_them_back() -> None:
     for _ in range(3 * RECOVERY):
         cadence.due(0.0)
     assert cadence.ticks_per_frame == 1
+
+
+# What is new in the tower
+
+
+def _with(view: RaceView, **changes: object) -> RaceView:
+    first, *others = view.cars
+    return replace(view, cars=(replace(first, **changes), *others))  # type: ignore[arg-type]
+
+
+def test_something_new_shows_for_its_time() -> None:
+    fresh, view = Fresh(seconds=1.0), views.racing()
+    number = view.cars[0].number
+    assert fresh.update(view, 10.0) == {}
+    news = _with(view, last_lap=80.0, best_lap=80.0, state="pit")
+    assert fresh.update(news, 11.5) == {number: {"last", "best", "state"}}
+    assert fresh.update(news, 12.4) == {number: {"last", "best", "state"}}
+    assert fresh.update(news, 12.6) == {}
+    assert fresh.update(_with(news, state="track"), 20.0) == {}  # back on track is no news
+
+
+def test_what_is_new_all_the_time_is_no_news() -> None:
+    fresh, view = Fresh(seconds=1.0), views.racing()
+    for tenth in range(100):
+        news = fresh.update(_with(view, last_lap=80.0 + tenth), 10.0 + tenth / 10)
+        assert news == {}
+
+
+def test_a_sector_that_is_cleared_is_no_news() -> None:
+    fresh, view = Fresh(seconds=1.0), views.racing()
+    none = SectorView("", "none")
+    number = view.cars[0].number
+    fresh.update(_with(view, sectors=(SectorView("27.4", "green"), none, none)), 10.0)
+    assert fresh.update(_with(view, sectors=(none, none, none)), 12.0) == {}
+    again = _with(view, sectors=(SectorView("27.2", "purple"), none, none))
+    assert fresh.update(again, 14.0) == {number: {"s1"}}
+
+
+def test_a_new_race_has_nothing_new() -> None:
+    fresh, view = Fresh(), views.racing()
+    fresh.update(view, 10.0)
+    assert fresh.update(replace(_with(view, last_lap=1.0), race_number=2), 20.0) == {}
