@@ -20,6 +20,7 @@ from pitwall_tui.commands import KNOB_KEY, Keys, changed_pace, turned
 from pitwall_tui.draw.ascii import to_ascii
 from pitwall_tui.draw.moves import Fresh, Moves
 from pitwall_tui.draw.status import Notice
+from pitwall_tui.export import WRITERS, write_all
 from pitwall_tui.feed.academy import Academy, NoAcademy
 from pitwall_tui.feed.base import Feed
 from pitwall_tui.feed.record import Recorder, RecordingError
@@ -36,6 +37,7 @@ from pitwall_tui.school import School
 from pitwall_tui.screens.academy import AcademyScreen
 from pitwall_tui.screens.batching import BatchingScreen
 from pitwall_tui.screens.bottleneck import BottleneckScreen
+from pitwall_tui.screens.debrief import DebriefScreen
 from pitwall_tui.screens.help import HelpScreen
 from pitwall_tui.screens.memory import MemoryScreen
 from pitwall_tui.screens.race import RaceScreen
@@ -77,6 +79,7 @@ class PitWallApp(App[None], inherit_bindings=False):
             "memory",
             "batching",
             "bottleneck",
+            "debrief",
             "help",
         )
     ]
@@ -362,6 +365,7 @@ class PitWallApp(App[None], inherit_bindings=False):
             for value in KNOB_KEY[knob.name].steps:
                 action = f"set_knob('{knob.name}', '{value}')"
                 yield SystemCommand(f"{knob.name}: {value}", knob.help, self._runner(action))
+        yield SystemCommand("export", "write the debrief to files", self.action_export)
         yield SystemCommand("themes", "choose among all themes", self.action_change_theme)
 
     def _runner(self, action: str) -> Callable[[], None]:
@@ -468,6 +472,20 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     def action_step_car(self, step: int) -> None:
         self.action_choose_car(self._chosen + step)
+
+    def action_debrief(self) -> None:
+        self._turn_page(DebriefScreen(self.latest))
+
+    def action_export(self) -> None:
+        """Write what is known of the race to files, in every format."""
+        view = self._make_live(("debrief",), ()).details.debrief
+        if view is None or not view.settings:
+            self._say("nothing to export: nothing has run yet", "warning")
+            return
+        try:
+            self._say(f"saved {write_all(view, Path.cwd())}.{{{','.join(WRITERS)}}}")
+        except OSError as error:
+            self._say(f"no export: {error.strerror} ({error.filename})", "error")
 
     def action_workshop(self) -> None:
         if not self.feed.live:

@@ -53,6 +53,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("bottleneck", "f7,o", "F7", "bottleneck",
             "what bounds the engine: memory, arithmetic or overhead; arrows suppose other machines",
             "bottleneck"),
+    Command("debrief", "f8", "F8", "debrief",
+            "what each setting of the knobs gave: speed, memory, quality, latencies", "debrief"),
     Command("record", "R", "R", "record", "record the race, from its start on; or end it", "rec",
             "end rec"),
     Command("theme", "t", "t", "switch_theme", "dark, light, high contrast, colour-blind", "theme"),

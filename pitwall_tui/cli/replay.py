@@ -18,7 +18,7 @@ DEMO = asset("races/demo.jsonl.gz")
 def run(args: argparse.Namespace) -> int:
     if args.headless:
         check_json_target(args.json)
-        figures, notes = summary(events_of(args.file))
+        figures, notes = _summary(args.file)
         for note in notes:
             say(note)
         write_figures(figures, print_summary(figures), args.json)
@@ -27,6 +27,16 @@ def run(args: argparse.Namespace) -> int:
         raise RaceError("--json is for --headless replays")
     player = ReplayFeed(args.file, time.monotonic, loop=args.loop)
     return play(args, player, "replay FILE --headless")
+
+
+def _summary(file: str) -> tuple[dict[str, object], tuple[str, ...]]:
+    events = events_of(file)
+    try:
+        return summary(events)
+    except RaceError:
+        raise
+    except Exception as error:  # each is an event, but they make no race, whatever they are
+        raise RaceError(f"{file}: the recording is damaged: it makes no race") from error
 
 
 def run_demo(args: argparse.Namespace) -> int:

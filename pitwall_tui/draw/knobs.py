@@ -35,7 +35,7 @@ _LEVELS: tuple[tuple[str, str, dict[str, str]], ...] = (
 )
 # Left out of a footer first.
 _YIELDING = (
-    *("copy", "shot", "theme", "record", "results"),
+    *("copy", "shot", "theme", "record", "results", "debrief"),
     *("bottleneck", "academy", "strategy", "workshop", "batching", "memory"),
     *("far_back", "far_on", "last", "next", "tenths", "step_back", "step_on"),
 )

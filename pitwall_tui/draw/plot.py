@@ -88,13 +88,22 @@ class Plot:
         for row in range(0, 4 * self._lines, 2):
             self._dots.put(column, row, role)
 
-    def mark(self, x: float, y: float, text: str, role: str) -> None:
-        """Text that begins at a point, over the curves; one that would lie on another yields."""
+    def drop(self, x: float, y: float, role: str) -> None:
+        """A dotted line from a point down to the axis."""
+        column = min(round(x / self._right * (2 * self._cells - 1)), 2 * self._cells - 1)
+        for row in range(self._dot(y), 4 * self._lines, 3):
+            self._dots.put(column, row, role)
+
+    def mark(self, x: float, y: float, text: str, role: str) -> bool:
+        """Text that begins at a point, over the curves; whether it is there, for one that would lie
+        on another yields."""
         column = min(int(x / self._right * (self._cells - 1) + 0.5), self._cells - width(text))
         line = self._dot(y) // 4
         places = [(line, column + i) for i in range(width(text))]
-        if column >= 0 and not any(place in self._marks for place in places):
+        free = column >= 0 and not any(place in self._marks for place in places)
+        if free:
             self._marks |= {place: (glyph, role) for place, glyph in zip(places, text, strict=True)}
+        return free
 
     def rows(self) -> list[Row]:
         """The box, the top line first."""
@@ -113,12 +122,13 @@ def _between(before: int, now: int) -> tuple[int, int]:
     return (now, before) if now < before else (now, now + 1)
 
 
-def framed(plot: Plot, top: float, ticks: Sequence[str], cells: int) -> list[Row]:
-    """The plot with its axis of multiples at the left and `ticks` spread under it."""
+def framed(plot: Plot, top: float, ticks: Sequence[str], cells: int, unit: str = "x") -> list[Row]:
+    """The plot with its axis at the left, of multiples or another unit, and `ticks` spread under
+    it."""
     drawn = plot.rows()
-    numbers = {0: f"{top:g}x", len(drawn) - 1: "0"}
+    numbers = {0: f"{top:g}{unit}", len(drawn) - 1: "0"}
     if len(drawn) >= 7:
-        numbers[(len(drawn) - 1) // 2] = f"{top / 2:g}x"
+        numbers[(len(drawn) - 1) // 2] = f"{top / 2:g}{unit}"
     rows: list[Row] = [
         (
             Span(f"{numbers[line]:>{AXIS - 1}}┤" if line in numbers else f"{'│':>{AXIS}}", "dim"),

@@ -214,15 +214,20 @@ class Batching:
             marks=tuple(self._marks),
             modes=tuple(map(self._mode_view, MODES)),
             mixed=self._typical(None),
-            latencies=(
-                latencies("TTFT", "race", _known(car.ttft for car in self._cars.values())),
-                latencies("TPOT", "race", _known(car.tpot for car in self._cars.values())),
-                latencies("E2E", "race", _known(car.e2e for car in self._cars.values())),
-                *self._gaps.view(),
-            ),
+            latencies=(*self.latencies(), self._gaps.view()[1]),
             queue=tuple(self._queued()),
             why=self._by_code(self._why),
             paced=self._paced,
+        )
+
+    def latencies(self) -> tuple[LatencyView, ...]:
+        """TTFT, TPOT, E2E and ITL of the race."""
+        cars = self._cars.values()
+        return (
+            latencies("TTFT", "race", _known(car.ttft for car in cars)),
+            latencies("TPOT", "race", _known(car.tpot for car in cars)),
+            latencies("E2E", "race", _known(car.e2e for car in cars)),
+            self._gaps.view()[0],
         )
 
     # Folding

@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 from engine.stats import EngineSnapshot, ModelInfo, StepStats
 from pitwall_tui.race.batching import Batching, BatchingView
 from pitwall_tui.race.bottleneck import Bottleneck, BottleneckView
+from pitwall_tui.race.debrief import Debrief, DebriefView
+from pitwall_tui.race.effects import Effect
 from pitwall_tui.race.events import RaceStarted
 from pitwall_tui.race.memory import Memory, MemoryView
 
@@ -17,6 +19,7 @@ class Details:
     memory: MemoryView | None = None
     batching: BatchingView | None = None
     bottleneck: BottleneckView | None = None
+    debrief: DebriefView | None = None
 
 
 NO_DETAILS: Details = Details()
@@ -31,9 +34,11 @@ class Instruments:
 
     def __init__(self, race: RaceStarted, start: float, model: ModelInfo | None) -> None:
         self.model = model
+        self._race = race
         self._memory = Memory(race, start)
         self._batching = Batching(race)
         self._bottleneck = Bottleneck()
+        self._debrief = Debrief()
         self._time = start
 
     def add_step(self, step: StepStats, time: float) -> None:
@@ -41,12 +46,18 @@ class Instruments:
         self._memory.add_step(step, time)
         self._batching.add_step(step, time)
         self._bottleneck.add(step, time)
+        self._debrief.add_step(step, time)
 
     def add_snapshot(self, snapshot: EngineSnapshot, time: float) -> None:
         """What came with the last of its steps."""
         self._memory.add_snapshot(snapshot)
         self._batching.add_snapshot(snapshot, time)
         self._time = time
+        self._debrief.add_snapshot(snapshot, time)
+
+    def add_effect(self, effect: Effect) -> None:
+        """A turn of knobs that has been measured."""
+        self._debrief.add_effect(effect)
 
     def view(self, names: Collection[str]) -> Details:
         """The views of these names."""
@@ -56,4 +67,9 @@ class Instruments:
             bottleneck=self._bottleneck.view(self.model, self._time)
             if "bottleneck" in names
             else None,
+            debrief=(
+                self._debrief.view(self._race, self.model, self._batching.latencies())
+                if "debrief" in names
+                else None
+            ),
         )

@@ -16,8 +16,8 @@ from engine.stats import (
 )
 from pitwall_tui.race.events import RaceStarted
 from pitwall_tui.race.latency import percentile
+from pitwall_tui.race.samples import summed
 from pitwall_tui.race.speculation import DraftAccount
-from pitwall_tui.race.timing import summed
 
 _SCHEMA = 1
 

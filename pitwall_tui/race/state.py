@@ -345,6 +345,7 @@ class RaceState:
     def _tell_effects(self, effects: Iterable[Effect]) -> None:
         """What knobs did, once it is known."""
         for effect in effects:
+            self._instruments.add_effect(effect)
             cars = f"{effect.cars_before:.0f} to {effect.cars_after:.0f}"
             others = f", cars {cars}" if len(set(cars.split(" to "))) == 2 else ""
             self._say(

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from engine.stats import QualitySample, StepStats
+from pitwall_tui.race.samples import summed
 from pitwall_tui.race.view import ChartView, QualityView, TrafficView
 
 Phase = Literal["decode", "prefill"]
@@ -156,15 +157,6 @@ class Quality:
             clear_top1_percent=whole.clear_top1_percent,
             cost_percent=100 * self._scoring / self._total if self._total else 0.0,
         )
-
-
-def summed(samples: Iterable[QualitySample]) -> QualitySample:
-    """Several samples as one."""
-    every = [(s.tokens, s.kl, s.top1, s.clear, s.clear_top1) for s in samples]
-    return QualitySample(*map(sum, zip(*every, strict=True))) if every else _NONE
-
-
-_NONE = QualitySample(0, 0.0, 0, 0, 0)
 
 
 class Chart:

@@ -50,8 +50,8 @@ class Frame:
     chosen: int
     what_if: WhatIf
     keys: Keys = KEYS
-    guide: GuideView | None = None
     playback: PlaybackView | None = None
+    guide: GuideView | None = None
 
     @property
     def followed_row(self) -> int | None:

@@ -19,6 +19,7 @@ from pitwall_tui.draw.batching import draw_batch, draw_latencies, draw_modes, dr
 from pitwall_tui.draw.bottleneck import draw_ceilings, draw_phases
 from pitwall_tui.draw.cells import Rows
 from pitwall_tui.draw.chart import draw_chart
+from pitwall_tui.draw.debrief import draw_effects, draw_percentiles, draw_scatter
 from pitwall_tui.draw.follow import draw_follow
 from pitwall_tui.draw.guide import draw_guide
 from pitwall_tui.draw.held import draw_formats, draw_held, draw_index
@@ -256,6 +257,31 @@ class QueueList(Panel):
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
         return draw_queue(frame.view.details.batching, cells, height)
+
+
+class Scatter(Panel):
+    """Speed over memory, by setting."""
+
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_scatter(frame.view.details.debrief, cells, height)
+
+
+class Effects(Panel):
+    """Of knobs that were turned."""
+
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_effects(frame.view.details.debrief, cells, height)
+
+
+class Percentiles(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_percentiles(frame.view.details.debrief, cells, height)
 
 
 class Lectern(Panel):

@@ -290,7 +290,7 @@ def test_auto_without_drafts_that_could_pay_hardly_ever_looks(
     steps = [step for _ in range(3) for step in race(engine, long_texts)]
     drafting = [step for step in steps if step.draft_length]
     assert 0 < len(drafting) < 0.04 * len(steps)
-    assert all(step.trial and len(step.verdicts) == 1 for step in drafting if step.verdicts)
+    assert all(step.trial for step in drafting if step.decode_rows > 1), "one is enough to try it"
 
 
 @pytest.mark.parametrize("kv_cache", ["on", "off"])

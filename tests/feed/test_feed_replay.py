@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pitwall_tui.cli import main
 from pitwall_tui.feed import index as index_module
 from pitwall_tui.feed import reading
 from pitwall_tui.feed.index import Index
@@ -351,11 +352,12 @@ HEADER = {"format": FORMAT, "schema": SCHEMA, "pitwall": "0.1.0", "standing": []
         (gzipped(HEADER | {"standing": 5}), "first line is damaged, or of a newer"),
         (gzipped(HEADER | {"standing": [["Warp", 1]]}), "first line is damaged, or of a newer"),
         (gzipped([1, 2]), "not a recording"),
-        (gzip.compress(b"[" * 100_000), "not a recording"),
-        (gzip.compress(b"[" * 100_000 + b"\n"), "not a recording"),
-        (gzip.compress(b" " * (LONGEST_LINE + 2**20)), "not a recording"),
-        (gzip.compress(b"\xff\xfe\n"), "not a recording"),
+        (gzip.compress(b"[" * 100_000, mtime=0), "not a recording"),
+        (gzip.compress(b"[" * 100_000 + b"\n", mtime=0), "not a recording"),
+        (gzip.compress(b" " * (LONGEST_LINE + 2**20), mtime=0), "not a recording"),
+        (gzip.compress(b"\xff\xfe\n", mtime=0), "not a recording"),
     ],
+    ids=range(10),
 )
 def test_a_foreign_beginning_is_refused_in_one_line(
     tmp_path: Path, content: bytes, reason: str
@@ -434,7 +436,9 @@ def test_a_small_file_that_unpacks_to_much_takes_little_memory(
     assert LONGEST_LINE < longest < LONGEST_LINE + 2**20
 
 
-def test_events_that_make_no_race_end_it_in_one_line(tmp_path: Path) -> None:
+def test_events_that_make_no_race_end_it_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Each is an event, but their tokens are of no 32 bits, and no list of tokens is."""
     event = next(event for event in SEASON if isinstance(event, Progress) and event.text)
     step = next(step for step in event.snapshot.steps if step.tokens)
@@ -444,6 +448,10 @@ def test_events_that_make_no_race_end_it_in_one_line(tmp_path: Path) -> None:
     player = Player(path)
     player.tick(100)
     assert player.state.view(0.0).status.reason == f"{path}: the recording is damaged here"
+    assert main(["replay", str(path), "--headless"]) == 2
+    assert capsys.readouterr().err == (
+        f"pitwall: {path}: the recording is damaged: it makes no race\n"
+    )
 
 
 def test_times_that_go_back_do_not(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from engine.config import Knobs
 from engine.stats import StepStats, StepTimes
-from pitwall_tui.feed.record import events_of
+from pitwall_tui.feed.reading import events_of
 from pitwall_tui.paths import asset
 from pitwall_tui.race.batching import Batching, BatchingView
 from pitwall_tui.race.events import EngineReady, Progress, Refused

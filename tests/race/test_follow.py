@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pitwall_tui.feed.record import events_of
+from pitwall_tui.feed.reading import events_of
 from pitwall_tui.paths import asset
 from pitwall_tui.race.events import Progress
 from pitwall_tui.race.state import RaceState
