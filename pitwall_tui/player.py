@@ -18,7 +18,7 @@ from pitwall_tui.settings import WALL, Wall
 
 _OF_AN_ENGINE = {
     *("freeze", "pause", "slower", "faster", "next", "record"),
-    *("workshop", "academy"),
+    *("workshop", "academy", "guide"),
 }
 PLAYER: tuple[Command, ...] = (
     Command("pause", "space,p", "space", "pause", "play, or stand still", "pause", "play"),

@@ -22,9 +22,13 @@ _MIB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What one setting of the knobs gave. `decode` is what its decode steps read, None of none;
-    `ttft_ms` the mean of a race that began and ran under it alone, None where none has."""
+    """What one setting of the knobs gave, in the race of that number.
 
+    `decode` is what its decode steps read, None of none; `ttft_ms` the mean of a race that began
+    and ran under it alone, None where none has.
+    """
+
+    race_number: int
     knobs: dict[str, str]
     tokens_per_second: float
     step_ms: float
@@ -256,7 +260,7 @@ STEPS: tuple[Step, ...] = (
     Step(
         "KERNELS", "kernels", "torch",
         "The same arithmetic by torch's kernels instead of our own in C.",
-        _rate, "The bytes to read are the same: what differs is how near to that limit one gets.",
+        _rate, "The bytes to read are the same: what differs is how near to that limit it is.",
         "native",
     ),
 )  # fmt: skip
@@ -381,6 +385,7 @@ class Guide:
         while len(self._noted) >= _MOST_SETTINGS:
             self._noted.pop(next(iter(self._noted)))
         self._noted[self._key] = Moment(
+            race_number=race.race_number,
             knobs={knob.name: knob.value for knob in race.knobs},
             tokens_per_second=status.tokens_per_second,
             step_ms=status.step_ms,
@@ -426,9 +431,10 @@ class Guide:
         return race.status.flag == "chequered" or (self._step.anew and not new)
 
     def _measured(self, race: RaceView) -> bool:
-        if self._step.anew and race.race_number == self._asked_in:
+        noted = self._noted.get(self._key)
+        if noted is None or (self._step.anew and noted.race_number == self._asked_in):
             return False
-        return self._key in self._noted and self._stands(race, self._target(race))
+        return self._stands(race, self._target(race))
 
     # What it says
 

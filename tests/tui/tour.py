@@ -13,7 +13,7 @@ from tests.tui.studied import LAYER, stored
 from tests.tui.taught import STEPS, FakeAcademy, lessons, sweep
 
 # What opens nothing, but does something.
-_DEEDS = {"freeze", "pause", "slower", "faster", "next", "theme", "copy", "shot", "quit"}
+_DEEDS = {"guide", "freeze", "pause", "slower", "faster", "next", "theme", "copy", "shot", "quit"}
 PAGES = [command for command in COMMANDS if command.id not in {*_DEEDS, "interrupt"}]
 
 
