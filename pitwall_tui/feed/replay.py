@@ -71,6 +71,9 @@ class ReplayFeed:
             self._wound.append(event)
             self._advance()
 
+    def again(self) -> None:
+        """Nothing: a recording goes on."""
+
     def study(self, layer: str, scheme: str) -> None:
         """Nothing: a recording has no weights."""
 

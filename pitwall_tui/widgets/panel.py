@@ -1,5 +1,6 @@
 """The one way in which drawings get onto the screen."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.segment import Segment
@@ -9,6 +10,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from pitwall_tui.draw.cells import Row, Rows, Span
+from pitwall_tui.draw.keys import Key
 from pitwall_tui.draw.status import Notice
 from pitwall_tui.race.academy import AcademyView
 from pitwall_tui.race.view import FollowView, RaceView
@@ -59,6 +61,10 @@ class Panel(Widget):
     ALLOW_SELECT = False
     hz: float = 10.0
     """Most repaints a second that this panel's content is worth."""
+    page = ""
+    """The id of the command that opens the screen it stands on."""
+    keys: Sequence[Key] = ()
+    """The keys of that screen alone."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)

@@ -13,8 +13,10 @@ from pitwall_tui.draw.academy import (
 from pitwall_tui.draw.cells import Rows
 from pitwall_tui.draw.chart import draw_chart
 from pitwall_tui.draw.follow import draw_follow
+from pitwall_tui.draw.footer import draw_footer
+from pitwall_tui.draw.ghost import draw_ghost
 from pitwall_tui.draw.help import help_rows
-from pitwall_tui.draw.knobs import draw_footer, draw_knobs
+from pitwall_tui.draw.knobs import draw_knobs
 from pitwall_tui.draw.lights import draw_lights
 from pitwall_tui.draw.pages import draw_pages, page_at
 from pitwall_tui.draw.radio import draw_radio
@@ -98,6 +100,13 @@ class Throughput(Panel):
         return draw_chart(view.chart, cells, height, view.traffic, view.quality)
 
 
+class Ghost(Panel):
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_ghost(frame.view.ghost, cells, height)
+
+
 class Radio(Panel):
     hz = 5.0
 
@@ -122,8 +131,10 @@ class KnobBar(Panel):
 
 
 class KeyBar(Panel):
+    """The pages and all keys."""
+
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        return draw_footer(frame.active, cells, height)
+        return draw_footer(frame.active, cells, height, page=self.page, own=self.keys)
 
 
 class Results(Panel):
