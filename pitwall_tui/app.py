@@ -451,6 +451,12 @@ class PitWallApp(App[None], inherit_bindings=False):
             self._next_at = None
             self.feed.next_race()
 
+    def action_again(self) -> None:
+        """Run the same race once more; how it ran so far is its ghost."""
+        if self._listens() and self._engine_is_up():
+            self._next_at = None
+            self.feed.again()
+
     def action_race(self) -> None:
         """Back to the race, from whatever page lies over it."""
         if isinstance(self.screen, WallScreen) and not isinstance(self.screen, RaceScreen):

@@ -13,6 +13,7 @@ from pitwall_tui.words import nearest
 class Command:
     """A command: the keys it is bound to (as Textual names them), the key as shown, its words.
 
+    Function keys open pages, and nothing else does: they make the row of pages in the footer.
     `active` is the footer's label while the thing that it switches is on; `label` "" keeps a
     command out of the footer.
     """
@@ -25,6 +26,12 @@ class Command:
     label: str = ""
     active: str = ""
 
+    @property
+    def function_key(self) -> int:
+        """The number of the function key that opens a page; 0 of what is none."""
+        name, _, number = self.shown.partition("F")
+        return int(number) if not name and number.isdigit() else 0
+
 
 COMMANDS: tuple[Command, ...] = (
     Command("freeze", "space", "space", "freeze", "hold the view; the race goes on",
@@ -35,7 +42,10 @@ COMMANDS: tuple[Command, ...] = (
     Command("faster", "plus,equals_sign", "+", "pace(1)",
             "let it make more, in the end as many as it can", "pace"),
     Command("next", "n", "n", "next_race", "start the next race", "next"),
-    Command("race", "f1", "F1", "race", "the race: tower, map, pages, radio", "race"),
+    Command("again", "N", "N", "again",
+            "run this very race again, and see how far ahead of its ghost it is", "again"),
+    Command("race", "f1", "F1", "race",
+            "the race: up and down (or a click) follow a car, esc lets go of it", "race"),
     Command("results", "r", "r", "results", "the classification, as it stands", "results"),
     Command("memory", "f2,v", "F2", "memory",
             "what the KV pages do: block tables, waste, shared beginnings; arrows choose a car",

@@ -49,6 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     race.add_argument(
         "--academy", metavar="DIR", help="where the academy keeps its junior (default: nowhere)"
     )
+    race.add_argument(
+        "--ghost", metavar="FILE", help="run the race of a recording again, against that one"
+    )
     race.add_argument("--record", metavar="FILE", help="record the race for pitwall replay")
     add_wall_arguments(race)
     race.add_argument(

@@ -2,9 +2,10 @@
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from engine.config import Knobs
 from engine.spec import read_spec
@@ -13,6 +14,7 @@ from pitwall_tui.cli.wall import open_wall
 from pitwall_tui.feed.academy import LiveAcademy
 from pitwall_tui.feed.base import Feed
 from pitwall_tui.feed.live import LiveFeed
+from pitwall_tui.feed.reading import events_of
 from pitwall_tui.feed.record import LIMIT_MIB, Recorder, RecordingFeed
 from pitwall_tui.feed.settings import RaceSettings
 from pitwall_tui.race.circuits import circuit
@@ -27,6 +29,7 @@ from pitwall_tui.race.events import (
     RedFlag,
     Refused,
 )
+from pitwall_tui.race.ghost import Run
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.report import print_summary
 from pitwall_tui.settings import Settings, read_settings
@@ -35,15 +38,17 @@ from pitwall_tui.settings import Settings, read_settings
 POLL_SECONDS = 0.05
 _MOST_MIB = 2**20
 
+_RACE = ("circuit", "laps", "cars", "seed", "temperature")
 _OPTIONS = (
-    *("circuit", "laps", "cars", "seed", "temperature"),
+    *_RACE,
     *("model", "draft", "kv_memory_mib", "pace"),
 )
 
 
 def run(args: argparse.Namespace) -> int:
     habits = read_settings()
-    settings = race_settings(args, habits)
+    runs = _recorded_runs(getattr(args, "ghost", None))
+    settings = race_settings(args, habits, runs)
     target, record = getattr(args, "json", None), getattr(args, "record", None)
     headless = getattr(args, "headless", False)
     if not headless:
@@ -52,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
         need_terminal("pitwall race --headless")
     elif getattr(args, "academy", None) is not None:
         raise RaceError("--academy is for races on the screen")
+    elif runs:
+        raise RaceError("--ghost is for races on the screen")
     check_json_target(target)
     # A folder that cannot be served is told before anything starts. The junior that nobody has
     # named is not looked at: the race goes on without one that cannot draft.
@@ -61,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if recorder is not None and record is not None:
         recorder.start(record)
     with _feed(settings, recorder) as feed:
-        state = RaceState(feed.source, settings.knobs)
+        state = RaceState(feed.source, settings.knobs, runs)
         if not headless:
             academy = LiveAcademy(settings.model, getattr(args, "academy", None))
             app = open_wall(args, habits, feed, state, academy, recorder)
@@ -107,17 +114,47 @@ def _tell(event: FeedEvent) -> None:
             raise EngineGoneError(reason) if fault else RaceError(reason)
 
 
-def race_settings(args: argparse.Namespace, habits: Settings) -> RaceSettings:
-    """What the command line asks for, and the user's settings where it asks for nothing."""
+def race_settings(
+    args: argparse.Namespace, habits: Settings, runs: Sequence[Run] = ()
+) -> RaceSettings:
+    """What the command line asks for; where it asks for nothing, what the first of `runs` had,
+    and the user's settings."""
     asked = {name: getattr(args, name, None) for name in _OPTIONS}
     asked = {name: value for name, value in asked.items() if value is not None}
-    given = {**habits.race, **asked}
+    recorded = [_asked_of(run.race) for run in runs]
+    given = {**habits.race, **(recorded[0] if recorded else {}), **asked}
     if "laps" in habits.race and "laps" not in asked:  # a habit: no more than this circuit has
         given["laps"] = min(given["laps"], circuit(given.get("circuit", "monza")).laps)
     if "model" in asked and "draft" not in asked:  # the habitual draft model is another model's
         given.pop("draft", None)
     knobs = Knobs.parse(f"{habits.knobs},{getattr(args, 'knobs', None) or ''}")
-    return RaceSettings(**given, knobs=knobs)
+    settings = RaceSettings(**given, knobs=knobs)
+    race = {name: getattr(settings, name) for name in _RACE} | {"laps": settings.race(1).laps}
+    if recorded and race not in recorded:
+        other = ", ".join(f"{k} {v}" for k, v in recorded[0].items() if race[k] != v)
+        raise RaceError(f"--ghost {args.ghost} is another race ({other}): leave these options out")
+    return settings
+
+
+def _asked_of(race: RaceStarted) -> dict[str, Any]:
+    cars = len(race.cars)
+    values = (race.circuit, race.laps, cars, race.seed, race.temperature)
+    return dict(zip(_RACE, values, strict=True))
+
+
+def _recorded_runs(path: str | None) -> list[Run]:
+    """How the races of a recording ran; raises RaceError where there is none in it."""
+    if path is None:
+        return []
+    state, runs = RaceState(), []
+    for event in events_of(path):
+        if isinstance(event, RaceStarted):
+            runs.append(state.run())
+        state.apply(event)
+    runs = [run for run in (*runs, state.run()) if run.tokens[-1]]
+    if not runs:
+        raise RaceError(f"{path}: no car has written a token in it, so that it is no ghost")
+    return runs
 
 
 def _recorder(args: argparse.Namespace) -> Recorder:

@@ -1,6 +1,6 @@
-"""The knob bar and the footer: every key with what it does, each of them to be clicked."""
+"""The knob bar: every knob with its key, each of them to be clicked."""
 
-from pitwall_tui.commands import DEFAULTS, KEYS, Command, Keys
+from pitwall_tui.commands import DEFAULTS, KEYS, Keys
 from pitwall_tui.draw.cells import Row, Rows, Span, fit_box, row_width
 from pitwall_tui.race.view import KnobView
 
@@ -32,12 +32,6 @@ _LEVELS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("short", "", _TIGHT),
     ("none", "", _DOTTED),
     ("none", "", _TIGHT),
-)
-# Left out of a footer first.
-_YIELDING = (
-    *("copy", "shot", "theme", "record", "results", "debrief"),
-    *("bottleneck", "academy", "strategy", "workshop", "batching", "memory"),
-    *("far_back", "far_on", "last", "next", "tenths", "step_back", "step_on"),
 )
 
 
@@ -73,34 +67,3 @@ def draw_knobs(knobs: tuple[KnobView, ...], cells: int, height: int = 1, keys: K
             break
     row = tuple(span for chip in chips for span in (Span(" "), *chip))
     return fit_box((row,), cells, height)
-
-
-def _hint(command: Command, active: bool) -> Row:
-    action = f"app.{command.action}"
-    label = command.active if active and command.active else command.label
-    return (
-        Span(f" {command.shown}", "knob.key bold", "", action),
-        Span(f" {label} ", "dim", "", action),
-    )
-
-
-def _hints(left_out: frozenset[str], active: frozenset[str], keys: Keys) -> Row:
-    shown = [c for c in keys.commands if c.label and c.shown and c.id not in left_out]
-    spans: list[Span] = []
-    for command, following in zip(shown, (*shown[1:], None), strict=True):
-        key, label = _hint(command, command.id in active)
-        shared = following is not None and following.label == command.label
-        spans += (key,) if shared else (key, label)  # two keys to one thing share its label
-    return tuple(spans)
-
-
-def draw_footer(active: frozenset[str], cells: int, height: int = 1, keys: Keys = KEYS) -> Rows:
-    """The commands with their keys; `active` holds ids of those whose thing is switched on."""
-    left_out: frozenset[str] = frozenset()
-    for id in _YIELDING:
-        if row_width(_hints(left_out, active, keys)) > cells:
-            left_out |= {id}
-    for id in reversed(_YIELDING):  # what was left out for nothing, as a longer one had to go too
-        if row_width(_hints(left_out - {id}, active, keys)) <= cells:
-            left_out -= {id}
-    return fit_box((_hints(left_out, active, keys),), cells, height)

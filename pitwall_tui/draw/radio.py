@@ -10,9 +10,21 @@ _WITH_LAP = 40  # cells from which there is room for the lap
 def _speaker(line: RadioView) -> tuple[Span, ...]:
     if line.kind == "control":
         return (Span("■ ", "radio.control"), Span("RC ", "radio.control bold"))
+    if line.ratio is not None:
+        return (Span(_ratio(line.ratio), "ink bold", _gain(line.ratio)),)
     if line.kind == "knob":
         return (Span("◆ ", "radio.knob"), Span("SET", "radio.knob bold"))
     return (Span("▌ ", f"team.{line.team}"), Span(fit(line.car, 3), "text bold"))
+
+
+def _ratio(ratio: float) -> str:
+    """What a knob did to the speed, in 5 cells: by its sign too."""
+    sign = "▲" if ratio > 1 else "▼"
+    return f"{sign}{ratio:.1f}x" if ratio < 10 else fit(f"{sign}{min(ratio, 999):.0f}x", 5)
+
+
+def _gain(ratio: float) -> str:
+    return "move.up" if ratio > 1 else "move.down"
 
 
 def _entry(line: RadioView, cells: int, rows: int) -> list[Row]:
@@ -27,6 +39,8 @@ def _entry(line: RadioView, cells: int, rows: int) -> list[Row]:
     if len(text) > rows:
         text = [cut(line.text, room)]
     role = {"control": "radio.control", "knob": "radio.knob"}.get(line.kind, "text")
+    if line.ratio is not None:
+        role = f"{role} bold"
     first = (*start, Span(text[0], role))
     return [first, *[(Span(" " * indent), Span(more, role)) for more in text[1:]]]
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from pitwall_tui.draw.cells import Row, Rows, Span, cut, fit_box, row_width, spread
+from pitwall_tui.draw.ghost import ghost_delta, ghost_role
+from pitwall_tui.race.ghost import GhostView
 from pitwall_tui.race.playback import file_size
 from pitwall_tui.race.view import Flag, RaceView, StatusView
 
@@ -40,12 +42,16 @@ def _badges(status: StatusView, notice: Notice) -> list[Span]:
     return badges
 
 
-def _figures(status: StatusView) -> list[Row]:
+def _figures(status: StatusView, ghost: GhostView | None) -> list[Row]:
     """Figures in the order in which they are worth their room."""
     prefix = status.prefix_hit_percent
     figures: list[Row] = [
         (Span(f"{status.tokens_per_second:.0f}", "text bold"), Span(" tok/s", "dim")),
     ]
+    if ghost is not None:
+        name = "projection" if ghost.projection else "ghost"
+        delta = Span(f"{ghost_delta(ghost.delta)} s", f"{ghost_role(ghost.delta)} bold")
+        figures.append((Span(f"{name} ", "dim"), delta))
     if status.pace > 0:
         figures.append((Span(f"pace {status.pace:g}/s", "accent bold"),))
     figures += [
@@ -75,7 +81,7 @@ def draw_status(view: RaceView, notice: Notice, cells: int, height: int = 1) -> 
     message = status.reason
     room = cells - row_width(left) - (min(_MESSAGE, len(message)) + 2 if message else 0)
     right: list[Span] = []
-    for figure in _figures(status):
+    for figure in _figures(status, view.ghost):
         part = (Span("  "), *figure)
         if row_width((*right, *part)) + 1 > room:
             break

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from pitwall_tui.draw.cells import Row, Rows, Span, cut, fit, fit_box, fit_row
+from pitwall_tui.draw.ghost import ghost_role
 from pitwall_tui.race.results import clock_time
 from pitwall_tui.race.view import CarView, GapView, RaceView, SectorColour, SectorView
 
@@ -44,6 +45,7 @@ class _Row:
     fastest: bool = False
     followed: bool = False
     against: GapView | None = None  # the car that somebody follows
+    ghost: float | None = None  # s against its ghost
     fresh: Collection[str] = ()  # what has just changed
 
 
@@ -132,6 +134,11 @@ def _interval(cells: int) -> Cell:
     return draw
 
 
+def _ghost(row: _Row) -> Row:
+    role = "dim" if row.ghost is None else ghost_role(row.ghost)
+    return (Span(fit(behind(row.ghost, 6), 6, "right"), role),)
+
+
 def _sector(index: int) -> Cell:
     def draw(row: _Row) -> Row:
         sector = row.car.sectors[index]
@@ -185,6 +192,7 @@ _COLUMNS = (
     _Column("lap", "LAP", 3, lambda row: _number(str(row.car.lap), 3), True),
     _Column("gap", "GAP", 6, _gap(6), True),
     _Column("interval", "INT", 6, _interval(6), True),
+    _Column("ghost", "GHOST", 6, _ghost, True),
     _Column("mini", "SEC", 3, _mini),
     _Column("s1", "S1 ", 6, _sector(0), True),
     _Column("s2", "S2 ", 6, _sector(1), True),
@@ -206,6 +214,7 @@ _GROWTH: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("tyre",), ()),
     (("last",), ()),
     (("interval",), ()),
+    (("ghost",), ()),
     (("mini",), ()),
     (("pages",), ()),
     (("rate",), ()),
@@ -217,14 +226,16 @@ _GROWTH: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
 )
 
 
-def columns(cells: int) -> tuple[str, ...]:
-    """Names of the columns that a tower of this width shows, in order."""
-    return tuple(column.name for column in _chosen(cells))
+def columns(cells: int, ghost: bool = False) -> tuple[str, ...]:
+    """Names of the columns that a tower of this width shows, in order; with `ghost` against one."""
+    return tuple(column.name for column in _chosen(cells, ghost))
 
 
-def _chosen(cells: int) -> tuple[_Column, ...]:
+def _chosen(cells: int, ghost: bool) -> tuple[_Column, ...]:
     shown: set[str] = set()
     for added, replaced in _GROWTH:
+        if added == ("ghost",) and not ghost:
+            continue
         grown = shown - set(replaced) | set(added)
         if sum(column.cells + 1 for column in _COLUMNS if column.name in grown) > cells:
             break
@@ -274,7 +285,8 @@ def draw_tower(
     there is one.
     """
     moves, fresh = moves or {}, fresh or {}
-    chosen = _chosen(cells)
+    ghosts = view.ghost.cars if view.ghost else {}
+    chosen = _chosen(cells, bool(ghosts))
     code = next((car.code for car in view.cars if car.number == followed), None)
     heads = {} if code is None else {"gap": f"TO {cut(code, 3)}"}
     head = " " + " ".join(
@@ -291,6 +303,7 @@ def draw_tower(
             fastest is not None and car.best_lap == fastest,
             car.number == followed,
             against.gaps[index] if against else None,
+            ghosts.get(car.code),
             fresh.get(car.number, ()),
         )
         back = "follow-back" if row.followed else _BACKS.get(row.moved, "")

@@ -64,7 +64,8 @@ class LiveFeed:
         self._kv_tokens = 0
         self._token_bytes = 0.0
         self._ready = False
-        self._number = 0
+        self._number = 0  # of the season's race that is on
+        self._begun = 0
         self._cars: dict[str, Request] = {}
         self._output: dict[str, list[int]] = {}
         self._decoders: dict[str, PieceDecoder] = {}
@@ -130,6 +131,11 @@ class LiveFeed:
                 self._pending.append(Refused(self._too_long(self._number + 1)))
             else:
                 self._pending += self._begin(number)
+
+    def again(self) -> None:
+        """Leave this race, finished or not, and run the very same once more."""
+        if self._ready:
+            self._pending += self._begin(self._number)
 
     def study(self, layer: str, scheme: str) -> None:
         self._question = (layer, scheme)
@@ -239,10 +245,14 @@ class LiveFeed:
     # Races
 
     def _begin(self, number: int) -> list[FeedEvent]:
-        """Clear the track and send the cars of race `number` to the grid."""
+        """Clear the track and send the cars of the season's race `number` to the grid.
+
+        Races are told apart by how many have begun, as one may be run again.
+        """
         assert self._client is not None
         assert self._vocabulary is not None
         self._number = number
+        self._begun += 1
         started, requests = self._line_up(number)
         self._cars = {request.id: request for request in requests}
         self._output = {request.id: [] for request in requests}
@@ -254,7 +264,7 @@ class LiveFeed:
 
     def _line_up(self, number: int) -> tuple[RaceStarted, tuple[Request, ...]]:
         assert self._vocabulary is not None
-        race = self._settings.race(number)
+        race = replace(self._settings.race(number), number=self._begun)
         return line_up(race, self._settings, self._vocabulary, self._max_context)
 
     def _too_long(self, number: int) -> str:

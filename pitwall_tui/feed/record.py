@@ -178,6 +178,9 @@ class RecordingFeed:
     def next_race(self) -> None:
         self._feed.next_race()
 
+    def again(self) -> None:
+        self._feed.again()
+
     def study(self, layer: str, scheme: str) -> None:
         self._feed.study(layer, scheme)
 

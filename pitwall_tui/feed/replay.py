@@ -106,6 +106,9 @@ class ReplayFeed:
     def set_draft(self, folder: str) -> None:
         """Nothing: nobody drafts any more."""
 
+    def again(self) -> None:
+        """Nothing: a recording goes on."""
+
     def study(self, layer: str, scheme: str) -> None:
         """Nothing: a recording has no weights."""
 

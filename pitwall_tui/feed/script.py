@@ -43,6 +43,9 @@ class ScriptFeed:
     def next_race(self) -> None:
         self.commands.append(("next", None))
 
+    def again(self) -> None:
+        self.commands.append(("again", None))
+
     def study(self, layer: str, scheme: str) -> None:
         self.commands.append(("study", (layer, scheme)))
 

@@ -352,6 +352,7 @@ class RaceState:
                 "knob",
                 f"{effect.label} gave {effect.ratio:.2f}x: {effect.before:.0f} to"
                 f" {effect.after:.0f} tokens/s in {effect.seconds:.1f} s{others}",
+                ratio=effect.ratio,
             )
 
     def _announce_flag(self) -> None:
@@ -365,10 +366,17 @@ class RaceState:
     def _control(self, text: str, car: Car | None = None) -> None:
         self._say("control", text, car)
 
-    def _say(self, kind: Speaker, text: str, car: Car | None = None, lap: int = 0) -> None:
+    def _say(
+        self,
+        kind: Speaker,
+        text: str,
+        car: Car | None = None,
+        lap: int = 0,
+        ratio: float | None = None,
+    ) -> None:
         """Adds to the feed; `lap` is the one spoken of, that which the car is on where 0."""
         code, team, on = (car.start.code, car.team, car.lap) if car else ("", _NOBODY, 0)
-        self._radio.append(RadioView(self._time, kind, code, team, lap or on, text))
+        self._radio.append(RadioView(self._time, kind, code, team, lap or on, text, ratio))
 
     # The picture
 

@@ -58,7 +58,10 @@ class CarView:
 
 @dataclass(frozen=True, slots=True)
 class RadioView:
-    """A line of the feed. `kind` says who speaks; `text` is shown as it is, never interpreted."""
+    """A line of the feed. `kind` says who speaks; `text` is shown as it is, never interpreted.
+
+    `ratio` is what a knob did to tokens/s, where the line tells of that.
+    """
 
     time: float
     kind: Literal["radio", "control", "knob"]
@@ -66,6 +69,7 @@ class RadioView:
     team: int
     lap: int
     text: str
+    ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

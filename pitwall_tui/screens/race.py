@@ -11,6 +11,7 @@ from pitwall_tui.widgets.palette import Palette
 from pitwall_tui.widgets.panel import Frame
 from pitwall_tui.widgets.panels import (
     Following,
+    Ghost,
     KeyBar,
     KnobBar,
     PageMap,
@@ -30,6 +31,7 @@ class RaceScreen(WallScreen):
     Arrows choose a car to be followed; escape lets go of it.
     """
 
+    keys = (("↑↓", "car", "app.step_followed(1)"),)
     BINDINGS: ClassVar[list[BindingType]] = [
         ("up,k", "app.step_followed(-1)", "car ahead"),
         ("down,j", "app.step_followed(1)", "car behind"),
@@ -48,6 +50,7 @@ class RaceScreen(WallScreen):
 
     def _make_room(self, frame: Frame) -> None:
         self.set_class(frame.view.speculation is not None, "-drafting")
+        self.set_class(frame.view.ghost is not None, "-ghosted")
         self.set_class(frame.following is not None, "-following")
 
     def compose(self) -> ComposeResult:
@@ -56,6 +59,7 @@ class RaceScreen(WallScreen):
             with Vertical(id="left"):
                 yield Tower()
                 yield Following(id="left-following")
+                yield Ghost()
                 with Horizontal(id="under"):
                     yield Throughput()
                     yield Radio(id="left-radio")

@@ -1,10 +1,12 @@
 """What all full screens of the wall share: frames to their panels, and the least size."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
+from textual.events import Resize
 from textual.message import Message
 from textual.screen import Screen
 
+from pitwall_tui.draw.keys import Key
 from pitwall_tui.draw.small import LEAST
 from pitwall_tui.widgets.palette import Palette
 from pitwall_tui.widgets.panel import Frame, Panel
@@ -13,6 +15,7 @@ from pitwall_tui.widgets.panels import GuideStrip
 Latest = Callable[[], tuple[Frame, Palette]]
 # A screen has the class of the largest size that is not above its own.
 WIDTHS = [(0, "-tiny"), (LEAST[0], "-narrow"), (100, "-medium"), (120, "-wide"), (160, "-xwide")]
+LARGE = (200, 60)
 HEIGHTS = [(0, "-low"), (LEAST[1], "-short"), (30, "-normal"), (40, "-tall")]
 
 
@@ -27,6 +30,8 @@ class WallScreen(Screen[None]):
     """Names of the views in `race.details.Details` that its panels draw."""
     copied: tuple[type[Panel], ...] = (Panel,)
     """Kinds of panels whose text is copied; bars never are."""
+    keys: Sequence[Key] = ()
+    """Keys of this screen alone that the footer names; others may stand in a head of its own."""
     HORIZONTAL_BREAKPOINTS = WIDTHS
     VERTICAL_BREAKPOINTS = HEIGHTS
 
@@ -42,9 +47,20 @@ class WallScreen(Screen[None]):
         """Have a new frame drawn at once."""
         self.post_message(self.Changed())
 
+    @property
+    def page(self) -> str:
+        """The id of the command that opens it: what comes before Screen in its name."""
+        return type(self).__name__.removesuffix("Screen").lower()
+
+    def on_resize(self, event: Resize) -> None:
+        """Beside the classes of its width and height, one where there is room for everything."""
+        self.set_class(event.size.width >= LARGE[0] and event.size.height >= LARGE[1], "-large")
+
     def on_mount(self) -> None:
         self.mount(GuideStrip())
         self._panels = list(self.query(Panel))
+        for panel in self._panels:
+            panel.page, panel.keys = self.page, self.keys
         self._catch_up()
 
     def on_screen_resume(self) -> None:

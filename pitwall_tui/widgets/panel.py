@@ -1,5 +1,6 @@
 """The one way in which drawings get onto the screen."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.segment import Segment
@@ -10,6 +11,7 @@ from textual.widget import Widget
 
 from pitwall_tui.commands import KEYS, Keys
 from pitwall_tui.draw.cells import Row, Rows, Span, plain
+from pitwall_tui.draw.keys import Key
 from pitwall_tui.draw.status import Notice
 from pitwall_tui.race.academy import AcademyView
 from pitwall_tui.race.guide import GuideView
@@ -70,6 +72,10 @@ class Panel(Widget):
     ALLOW_SELECT = False
     hz: float = 10.0
     """Most repaints a second that this panel's content is worth."""
+    page = ""
+    """The id of the command that opens the screen it stands on."""
+    keys: Sequence[Key] = ()
+    """The keys of that screen alone."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)

@@ -21,10 +21,12 @@ from pitwall_tui.draw.cells import Rows
 from pitwall_tui.draw.chart import draw_chart
 from pitwall_tui.draw.debrief import draw_effects, draw_percentiles, draw_scatter
 from pitwall_tui.draw.follow import draw_follow
+from pitwall_tui.draw.footer import draw_footer
+from pitwall_tui.draw.ghost import draw_ghost
 from pitwall_tui.draw.guide import draw_guide
 from pitwall_tui.draw.held import draw_formats, draw_held, draw_index
 from pitwall_tui.draw.help import OwnKey, help_rows
-from pitwall_tui.draw.knobs import draw_footer, draw_knobs
+from pitwall_tui.draw.knobs import draw_knobs
 from pitwall_tui.draw.lights import draw_lights
 from pitwall_tui.draw.memory import draw_chosen, draw_pool, draw_tables
 from pitwall_tui.draw.pages import draw_pages, page_at
@@ -113,6 +115,13 @@ class Throughput(Panel):
         return draw_chart(view.chart, cells, height, view.traffic, view.quality)
 
 
+class Ghost(Panel):
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_ghost(frame.view.ghost, cells, height)
+
+
 class Radio(Panel):
     hz = 5.0
 
@@ -141,8 +150,11 @@ class KnobBar(Panel):
 
 
 class KeyBar(Panel):
+    """The pages and all keys."""
+
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        return draw_footer(frame.active, cells, height, frame.keys)
+        commands = frame.keys.commands
+        return draw_footer(frame.active, cells, height, commands, page=self.page, own=self.keys)
 
 
 class Results(Panel):

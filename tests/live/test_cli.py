@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pitwall_tui import __version__
+from pitwall_tui.paths import asset
 
 RACE = ("race", "--headless", "--laps", "3", "--cars", "4", "--kv-memory-mib", "2")
 KEYS = {
@@ -23,6 +24,8 @@ KV_KEYS = {
     *("page_size", "pages_total", "pages_peak", "bytes_total", "bytes_peak"),
     *("waste_peak_percent", "preemptions"),
 }
+
+RECORDED = asset("races/monza.jsonl.gz")
 
 
 def pitwall(*args: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -153,6 +156,10 @@ def test_help_and_version_import_neither_torch_nor_textual() -> None:
         (("race", "--headless", "--record", "/nowhere/x.gz"), ("/nowhere/x.gz",)),
         (("race", "--json", "-"), ("--json", "--headless")),
         (("race", "--headless", "--academy", "x"), ("--academy", "screen")),
+        (("race", "--headless", "--ghost", str(RECORDED)), ("--ghost", "screen")),
+        (("race", "--ghost", "/nowhere/x.gz"), ("/nowhere/x.gz",)),
+        (("race", "--ghost", str(RECORDED), "--laps", "5"), ("--ghost", "laps 24", "leave")),
+        (("race", "--ghost", str(RECORDED)), ("terminal", "--headless")),
         (("race",), ("terminal", "--headless")),
         ((), ("terminal", "--headless")),
         (("replay", "/nowhere/x.gz"), ("/nowhere/x.gz",)),

@@ -52,9 +52,11 @@ def feeds() -> Iterator[list[LiveFeed]]:
 
 
 def drive(
-    feed: LiveFeed, done: Callable[[list[FeedEvent], RaceState], bool]
+    feed: LiveFeed,
+    done: Callable[[list[FeedEvent], RaceState], bool],
+    state: RaceState | None = None,
 ) -> tuple[list[FeedEvent], RaceState]:
-    state = RaceState(feed.source)
+    state = state or RaceState(feed.source)
     events: list[FeedEvent] = []
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
@@ -146,6 +148,31 @@ def test_the_next_race_is_another_and_knobs_stay(
         if step.knobs.batching == "static"
     ]
     assert max(batches) == 2
+
+
+def test_the_same_race_again_has_its_first_running_as_its_ghost(
+    settings: RaceSettings, feeds: list[LiveFeed]
+) -> None:
+    feed = LiveFeed(settings)
+    feeds.append(feed)
+    feed.start()
+    events, state = drive(feed, over)
+    first = hashes(state)
+    feed.again()
+    told, _ = drive(feed, lambda _, state: state.over and state.view(0.0).race_number == 2, state)
+    starts = [event for event in (*events, *told) if isinstance(event, RaceStarted)]
+    assert [(race.race_number, race.circuit) for race in starts] == [(1, "monza"), (2, "monza")]
+    assert starts[0].seed == starts[1].seed
+    assert not {car.id for car in starts[0].cars} & {car.id for car in starts[1].cars}
+    assert list(hashes(state).values()) == list(first.values())
+    ghost = state.view(0.0).ghost
+    assert ghost is not None
+    assert not ghost.projection
+    assert ghost.label == "the same knobs"
+    assert set(ghost.cars) <= {car.code for car in starts[1].cars}
+    feed.next_race()
+    last = drive(feed, lambda events, state: isinstance(events[-1], RaceStarted))[0]
+    assert [(e.race_number, e.circuit) for e in last if isinstance(e, RaceStarted)] == [(3, "spa")]
 
 
 def test_too_little_kv_memory_is_refused_by_name(

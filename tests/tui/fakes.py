@@ -42,6 +42,9 @@ class FakeFeed:
     def next_race(self) -> None:
         self.commands.append(("next",))
 
+    def again(self) -> None:
+        self.commands.append(("again",))
+
     def study(self, layer: str, scheme: str) -> None:
         self.commands.append(("study", (layer, scheme)))
 

@@ -1,17 +1,21 @@
 """Following a car: keys, mouse, and what every panel makes of it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from textual.pilot import Pilot
 
+from pitwall_tui.app import PitWallApp
 from pitwall_tui.draw.cells import plain
 from pitwall_tui.draw.follow import draw_follow, milliseconds
 from pitwall_tui.draw.pages import draw_pages, page_at
 from pitwall_tui.draw.radio import draw_radio
 from pitwall_tui.draw.tower import draw_tower
 from pitwall_tui.draw.track import draw_track
+from pitwall_tui.race.ghost import GhostView
 from pitwall_tui.race.view import FollowView, GapView, RaceView, WritingView
 from pitwall_tui.widgets.panels import Following, PageMap, Radio, Tower, TrackMap
 from tests.tui import views
@@ -225,6 +229,47 @@ async def test_who_is_followed_may_be_another_while_the_view_is_held(build: Buil
         state.at = views.racing()
         await pilot.press("down", "down")
         assert "TTFT" in text_of(app, Following)
+
+
+Compare = Callable[..., bool]
+
+
+def _pressed(*keys: str, theme: str = "pitwall") -> Callable[[Pilot[None]], object]:
+    async def prepare(pilot: Pilot[None]) -> None:
+        app = pilot.app
+        assert isinstance(app, PitWallApp)
+        app.theme = theme
+        app.tick()
+        await pilot.press(*keys)
+        app.tick()
+        await pilot.pause()
+
+    return prepare
+
+
+def against_a_ghost() -> RaceView:
+    ghost = GhostView("weights fp32", -3.42, False, dict.fromkeys(views.CODES[:12], -3.0))
+    return followed(ghost=ghost, speculation=views.SPECULATION)
+
+
+@pytest.mark.parametrize("size", ["80x24", "100x30", "120x40", "160x45", "200x60"])
+def test_picture(size: str, build: Build, snap_compare: Compare) -> None:
+    width, height = map(int, size.split("x"))
+    app = build(against_a_ghost())
+    assert snap_compare(app, terminal_size=(width, height), run_before=_pressed(*["down"] * 3))
+
+
+def test_picture_light(build: Build, snap_compare: Compare) -> None:
+    run = _pressed(*["down"] * 3, theme="pitwall-light")
+    assert snap_compare(build(against_a_ghost()), terminal_size=(120, 40), run_before=run)
+
+
+def test_picture_without_colour(
+    build: Build, snap_compare: Compare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    run = _pressed(*["down"] * 3)
+    assert snap_compare(build(against_a_ghost()), terminal_size=(120, 40), run_before=run)
 
 
 async def test_a_car_of_another_race_is_followed_again_where_it_starts(build: Build) -> None:

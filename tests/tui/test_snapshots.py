@@ -30,7 +30,7 @@ def _drawn(*keys: str, theme: str = "pitwall") -> Callable[[Pilot[None]], object
     return prepare
 
 
-@pytest.mark.parametrize("size", ["80x24", "100x30", "120x40", "160x45"])
+@pytest.mark.parametrize("size", ["80x24", "100x30", "120x40", "160x45", "200x60"])
 def test_race(size: str, build: Build, snap_compare: Compare) -> None:
     width, height = map(int, size.split("x"))
     assert snap_compare(

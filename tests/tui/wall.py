@@ -9,7 +9,7 @@ from pitwall_tui.app import PitWallApp
 from pitwall_tui.draw.cells import Rows, row_width
 from tests.tui.fakes import FakeFeed, StillState
 
-SIZES = [(80, 24), (100, 30), (120, 40), (160, 45), (80, 60), (200, 24)]
+SIZES = [(80, 24), (100, 30), (120, 40), (160, 45), (200, 60), (80, 60), (200, 24)]
 
 
 def text_of(app: PitWallApp, panel: type) -> str:
