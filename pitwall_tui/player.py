@@ -17,7 +17,7 @@ from pitwall_tui.race.view import RaceView
 from pitwall_tui.settings import WALL, Wall
 
 _OF_AN_ENGINE = {
-    *("freeze", "pause", "slower", "faster", "next", "record"),
+    *("freeze", "pause", "slower", "faster", "next", "again", "record"),
     *("workshop", "academy", "guide"),
 }
 PLAYER: tuple[Command, ...] = (
@@ -31,8 +31,8 @@ PLAYER: tuple[Command, ...] = (
     Command("tenths", "0", "0-9", "seek_share(0)", "to so many tenths of the recording", "tenths"),
     Command("start", "home", "home", "seek_share(0)", "to the start"),
     Command("end", "end", "end", "seek_share(1)", "to the end"),
-    Command("slower", "down,minus", "↓", "speed(-1)", "play slower, down to 0.25x", "speed"),
-    Command("faster", "up,plus,equals_sign", "↑", "speed(1)", "play faster, up to 8x", "speed"),
+    Command("slower", "minus", "-", "speed(-1)", "play slower, down to 0.25x", "speed"),
+    Command("faster", "plus,equals_sign", "+", "speed(1)", "play faster, up to 8x", "speed"),
     Command("loop", "o", "o", "loop", "begin again at the end, or do not", "loop", "once"),
     Command("last", "b", "b", "last_race", "back to the race's start, or to the one before",
             "races"),

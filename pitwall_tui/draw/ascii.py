@@ -20,6 +20,7 @@ _SIGNS = {
     **dict(zip("…–—−∞≈≤≥±²³µ", ".---*~<>~23u", strict=True)),
     **dict(zip("‘’“”«»", "''\"\"<>", strict=True)),
     **dict(zip("★☆✓✗⚑", "**+x!", strict=True)),
+    **dict(zip("‖↻⇧▪▾╱◐", "|@^.v/o", strict=True)),
     "🔎": "> ",
 }
 _UPPER = sum(DOTS[0] + DOTS[1])

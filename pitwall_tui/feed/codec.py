@@ -6,7 +6,7 @@ little changes, so in a recording each is written as what differs from the one b
 """
 
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
@@ -38,31 +38,40 @@ class Encoder:
     """Encodes the events of a recording in their order."""
 
     def __init__(self) -> None:
-        self._before = ["", ""]
+        self._before: tuple[str, str, list[str]] = "", "", []
 
     def encode(self, event: FeedEvent) -> list[Any]:
         """As encode_event, but for what its page map shares with the one before."""
         data = encode_event(event)
         if isinstance(event, Progress):
-            whole = data[_SNAPSHOT][_PAGE_MAP]
-            changed = [_change(*pair) for pair in zip(self._before, whole, strict=True)]
-            data[_SNAPSHOT][_PAGE_MAP], self._before = changed, whole
+            kinds, owners, tables = data[_SNAPSHOT][_PAGE_MAP]
+            before = self._before
+            data[_SNAPSHOT][_PAGE_MAP] = [
+                _change(before[0], kinds),
+                _change(before[1], owners),
+                [_change(*pair) for pair in _beside(before[2], tables)],
+            ]
+            self._before = kinds, owners, tables
         return data
 
 
 class Decoder:
     """Decodes the events of a recording in the order in which an Encoder wrote them."""
 
-    def __init__(self, before: tuple[str, str] = ("", "")) -> None:
+    def __init__(self, before: tuple[str, str, Sequence[str]] = ("", "", ())) -> None:
         self._before = before
 
     def decode(self, data: Any) -> FeedEvent:
         """The event. Raises ValueError for what is none."""
         try:
             if data[0] == Progress.__name__:
-                kinds, owners = data[_SNAPSHOT][_PAGE_MAP]
-                whole = _changed(self._before[0], kinds), _changed(self._before[1], owners)
-                data[_SNAPSHOT][_PAGE_MAP], self._before = list(whole), whole
+                kinds, owners, *rest = data[_SNAPSHOT][_PAGE_MAP]
+                before = self._before
+                whole = [_changed(before[0], kinds), _changed(before[1], owners)]
+                tables = [_changed(*pair) for told in rest for pair in _beside(before[2], told)]
+                # Older recordings tell of no tables.
+                data[_SNAPSHOT][_PAGE_MAP] = [*whole, tables] if rest else whole
+                self._before = whole[0], whole[1], tables
         except (TypeError, LookupError):
             raise ValueError("not an event") from None
         return decode_event(data)
@@ -70,6 +79,12 @@ class Decoder:
     def fork(self) -> "Decoder":
         """One that goes on from here by itself."""
         return Decoder(self._before)
+
+
+def _beside(before: Sequence[str], after: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    """Each table with what stood at its place before, "" where there was none."""
+    known = len(before)
+    return ((before[i] if i < known else "", table) for i, table in enumerate(after))
 
 
 def _change(before: str, after: str) -> str | list[Any]:

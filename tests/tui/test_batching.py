@@ -245,7 +245,7 @@ async def test_it_asks_the_race_for_its_own_details_alone(build: Build) -> None:
     app, asked = build(at(100)), []
     async with running(app) as pilot:
         await opened(app, pilot)
-        app.state.view = lambda now, details=(): asked.append(details) or at(100)  # type: ignore
+        app.state.view = lambda now, details=(), followed=(): asked.append(details) or at(100)  # type: ignore
         await step(app, pilot)
     assert asked == [("batching",)]
 

@@ -18,7 +18,7 @@ from tests.tui.fakes import FakeFeed, StillState
 from tests.tui.test_app import feed_of, running, text_of
 
 OTHER = {
-    "results": "R",
+    "results": "T",
     "pause": "ctrl+o,f9",
     "theme": "p",  # which was pause's
     "kv_cache": "K",
@@ -114,7 +114,7 @@ def test_what_cannot_be_is_refused_by_name(given: dict[str, str], words: str) ->
 async def test_other_keys_do_what_the_old_ones_did() -> None:
     app = remapped()
     async with running(app) as pilot:
-        await pilot.press("R")
+        await pilot.press("T")
         assert isinstance(app.screen, ResultsScreen)
         await pilot.press("escape", "f9", "ctrl+o")
         assert feed_of(app).sent("paused") == [True, False]
@@ -140,12 +140,12 @@ async def test_footer_knob_bar_and_help_show_other_keys() -> None:
     async with running(app, (200, 60)) as pilot:
         await pilot.pause()
         footer, knobs = text_of(app, KeyBar), text_of(app, KnobBar)
-        assert "R results" in footer
+        assert "T results" in footer
         assert "ctrl+o pause" in footer
         assert "academy" not in footer
         assert " K kv on" in knobs
         help_text = plain(help_rows(100, app.wall.keys))
-        assert "  R         the classification" in help_text
+        assert "  T         the classification" in help_text
         assert ", }" in help_text
         assert "  ctrl+o    pause the engine" in help_text
         titles = {command.title for command in app.get_system_commands(app.screen)}

@@ -264,7 +264,7 @@ async def test_keys_open_and_close_it(key: str, build: Build) -> None:
 async def test_only_its_own_details_are_asked_for_and_only_while_it_is_seen(build: Build) -> None:
     app, asked = build(remembering()), []
     state = state_of(app)
-    state.view = lambda now, details=(): asked.append(tuple(details)) or state.at  # type: ignore
+    state.view = lambda now, details=(), followed=(): asked.append(tuple(details)) or state.at  # type: ignore
     async with running(app) as pilot:
         await step(app, pilot)
         assert asked[-1] == ()

@@ -13,7 +13,10 @@ from tests.tui.studied import LAYER, stored
 from tests.tui.taught import STEPS, FakeAcademy, lessons, sweep
 
 # What opens nothing, but does something.
-_DEEDS = {"guide", "freeze", "pause", "slower", "faster", "next", "theme", "copy", "shot", "quit"}
+_DEEDS = {
+    *("guide", "freeze", "pause", "slower", "faster", "next", "again", "record"),
+    *("theme", "copy", "shot", "quit"),
+}
 PAGES = [command for command in COMMANDS if command.id not in {*_DEEDS, "interrupt"}]
 
 
@@ -25,10 +28,10 @@ async def on_tour(app: PitWallApp, size: tuple[int, int]) -> AsyncIterator[Pilot
         assert isinstance(app.feed, FakeFeed)
         app.feed.found += stored()
         if isinstance(app.academy, FakeAcademy):
-            app.action_academy_start()
+            app._school.start()
             app.academy.news += [*lessons(STEPS), *sweep(2, 0.4)]
         app.tick()
-        app.action_study_layer(LAYER)
+        app._workshop.choose_layer(LAYER)
         await pilot.pause()
         yield pilot
 
