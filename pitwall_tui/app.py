@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
@@ -14,9 +13,10 @@ from textual.app import App, SystemCommand
 from textual.filter import LineFilter
 from textual.screen import Screen
 
-from engine.config import KNOBS, Knobs
+from engine.config import KNOBS
+from pitwall_tui.asked import Asked
 from pitwall_tui.cadence import Cadence
-from pitwall_tui.commands import KNOB_KEY, Keys, changed_pace, turned
+from pitwall_tui.commands import KNOB_KEY, Keys, turned
 from pitwall_tui.draw.ascii import to_ascii
 from pitwall_tui.draw.moves import Fresh, Moves
 from pitwall_tui.draw.status import Notice
@@ -30,7 +30,7 @@ from pitwall_tui.race.events import FeedEnded, FeedEvent, RecordingStopped, Refu
 from pitwall_tui.race.guide import Guide, NextRace, Turn
 from pitwall_tui.race.playback import PlaybackView
 from pitwall_tui.race.state import RaceState
-from pitwall_tui.race.view import Flag, KnobView, RaceView
+from pitwall_tui.race.view import RaceView
 from pitwall_tui.race.whatif import Dial, WhatIf
 from pitwall_tui.race.workshop import WorkshopState
 from pitwall_tui.school import School
@@ -43,18 +43,24 @@ from pitwall_tui.screens.memory import MemoryScreen
 from pitwall_tui.screens.race import RaceScreen
 from pitwall_tui.screens.results import ResultsScreen
 from pitwall_tui.screens.strategy import StrategyScreen
-from pitwall_tui.screens.wall import WallScreen
+from pitwall_tui.screens.wall import Latest, WallScreen
 from pitwall_tui.screens.workshop import WorkshopScreen
 from pitwall_tui.settings import WALL, Wall
+from pitwall_tui.succession import Succession
 from pitwall_tui.theme import OWN, defaults, following
 from pitwall_tui.widgets.ascii import Ascii
 from pitwall_tui.widgets.palette import Palette
 from pitwall_tui.widgets.panel import Frame
 
-INTERVAL = 12.0  # seconds between a classification and the next race
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _INTERRUPTED = 130
-_RINGING: tuple[Flag, ...] = ("red", "safety", "chequered")
+PAGES: dict[str, Callable[[Latest], WallScreen]] = {
+    "results": ResultsScreen,
+    "memory": MemoryScreen,
+    "batching": BatchingScreen,
+    "bottleneck": BottleneckScreen,
+    "debrief": DebriefScreen,
+}
 
 
 class PitWallApp(App[None], inherit_bindings=False):
@@ -113,21 +119,15 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._workshop = WorkshopState()
         self._supposed: int | None = None
         self._school = School(self.academy)
-        self._chosen = 0
         self._what_if = WhatIf()
         self._guide = Guide(wall.guide and feed.live)
         for key, action in (("enter", "guide_next"), ("escape", "guide_leave")):
             self._bindings.bind(key, action, show=False, priority=True)
         self.ended: FeedEnded | None = None
         self._held: RaceView | None = None
-        self._asked: Knobs | None = None
-        self._asked_pace: float | None = None
-        self._asked_pause: bool | None = None
+        self._asked = Asked()
+        self._succession = Succession(feed.live)
         self._interrupted = False
-        self._over = False
-        self._flag: Flag = "lights"
-        self._next_at: float | None = None
-        self._counted_at = 0.0
         self._due: type[WallScreen] | None = None
         self._feed_closed = False
         self._palette: tuple[str, tuple[str, ...], Palette] | None = None
@@ -187,7 +187,7 @@ class PitWallApp(App[None], inherit_bindings=False):
             if self.feed.live and not self._frame.live.cars:
                 self.exit()  # there is no race to look at; the command line says why
         if isinstance(event, Refused):
-            self._asked = None
+            self._asked.refused()
         return (event.reason,) if isinstance(event, Refused | RecordingStopped) else ()
 
     def _make_frame(self) -> Frame:
@@ -206,19 +206,18 @@ class PitWallApp(App[None], inherit_bindings=False):
             fresh=self._fresh.update(view, now),
             followed=self._followed,
             active=frozenset(self._active(live)),
-            countdown=self._countdown(now, live.status.paused),
+            countdown=self._succession.countdown(now, live.status.paused),
             workshop=self._workshop.view(),
             supposed=self._supposed,
             academy=self._school.view(),
             keys=self.wall.keys,
             guide=self._guide.view(),
-            chosen=self._chosen,
             what_if=self._what_if,
             playback=self._playback(),
         )
 
     def _make_live(self, details: Collection[str], followed: Collection[int]) -> RaceView:
-        return self._with_asked(self.state.view(self.clock(), details, followed))
+        return self._asked.marked(self.state.view(self.clock(), details, followed))
 
     def _active(self, live: RaceView) -> set[str]:
         """Ids of commands whose thing is on."""
@@ -243,23 +242,6 @@ class PitWallApp(App[None], inherit_bindings=False):
         screen = self._screen_stack[-1] if self._screen_stack else None
         return screen.details if isinstance(screen, WallScreen) else ()
 
-    def _with_asked(self, view: RaceView) -> RaceView:
-        """The view with knobs marked that have been asked for, but not yet used by a plan."""
-        if self._asked_pace == view.status.pace:
-            self._asked_pace = None
-        if self._asked_pause == view.status.paused:
-            self._asked_pause = None
-        if self._asked is None or not view.knobs:
-            return view
-        asked = {name: str(value) for name, value in self._asked.as_dict().items()}
-        knobs = tuple(
-            replace(knob, pending=asked[knob.name] if asked[knob.name] != knob.value else None)
-            for knob in view.knobs
-        )
-        if all(knob.pending is None for knob in knobs):
-            self._asked = None
-        return replace(view, knobs=knobs)
-
     def _show(self) -> None:
         screen = self.screen
         if isinstance(screen, WallScreen):
@@ -268,24 +250,15 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     # From race to race
 
-    def _countdown(self, now: float, paused: bool) -> float | None:
-        """Seconds to the next race; they stand still while the engine does."""
-        if self._next_at is not None and paused:
-            self._next_at += now - self._counted_at
-        self._counted_at = now
-        return None if self._next_at is None else self._next_at - now
-
     def _follow_race(self, view: RaceView) -> None:
         """Bring up the classification after the flag, and the next race after a while."""
-        now, flag = self._frame.now, view.status.flag
-        if flag != self._flag and flag in _RINGING and self.wall.bell:
+        now = self._frame.now
+        rings, turns = self._succession.see(now, view.status.flag)
+        if rings and self.wall.bell:
             self.bell()
-        self._flag, over = flag, flag == "chequered"
-        if over != self._over:
-            self._over = over
-            self._next_at = now + INTERVAL if over and self.feed.live else None
-            self._due = ResultsScreen if over else RaceScreen
-        if self._next_at is not None and now >= self._next_at:
+        if turns:
+            self._due = ResultsScreen if self._succession.over else RaceScreen
+        if self._succession.is_time(now):
             self.action_next_race()
         self._turn_to_due()
 
@@ -402,26 +375,20 @@ class PitWallApp(App[None], inherit_bindings=False):
     def action_set_knob(self, name: str, value: str) -> None:
         if not self._listens():
             return
-        self._asked = _knobs(self._frame.live.knobs).with_value(name, value)
-        self.feed.set_knobs(self._asked)
+        self.feed.set_knobs(self._asked.knob(self._frame.live.knobs, name, value))
         self._redraw()
 
     def action_pace(self, step: int) -> None:
         if not self._listens():
             return
         status = self._frame.live.status
-        pace = status.pace if self._asked_pace is None else self._asked_pace
-        self._asked_pace = changed_pace(pace, status.tokens_per_second, step)
-        self.feed.set_pace(self._asked_pace)
+        self.feed.set_pace(self._asked.pace(status.pace, status.tokens_per_second, step))
 
     def action_pause(self) -> None:
         """Pause the engine between two steps."""
         if not self._frame.live.cars and not self._engine_is_up():
             return
-        status = self._frame.live.status
-        now = status.paused if self._asked_pause is None else self._asked_pause
-        self._asked_pause = not now
-        self.feed.set_paused(self._asked_pause)
+        self.feed.set_paused(self._asked.pause(self._frame.live.status.paused))
 
     def action_freeze(self) -> None:
         """Hold the view with all that may be looked at while it is held."""
@@ -448,13 +415,13 @@ class PitWallApp(App[None], inherit_bindings=False):
     def action_next_race(self) -> None:
         """Start the next race at once."""
         if self._engine_is_up():
-            self._next_at = None
+            self._succession.start()
             self.feed.next_race()
 
     def action_again(self) -> None:
         """Run the same race once more; how it ran so far is its ghost."""
         if self._listens() and self._engine_is_up():
-            self._next_at = None
+            self._succession.start()
             self.feed.again()
 
     def action_race(self) -> None:
@@ -462,25 +429,9 @@ class PitWallApp(App[None], inherit_bindings=False):
         if isinstance(self.screen, WallScreen) and not isinstance(self.screen, RaceScreen):
             self.pop_screen()
 
-    def action_results(self) -> None:
-        self._turn_page(ResultsScreen(self.latest))
-
-    def action_batching(self) -> None:
-        self._turn_page(BatchingScreen(self.latest))
-
-    def action_memory(self) -> None:
-        self._turn_page(MemoryScreen(self.latest))
-
-    def action_choose_car(self, row: int) -> None:
-        """Look at the block table of the car in that row of the grid."""
-        self._chosen = row % max(1, len(self._frame.view.cars))
-        self._redraw()
-
-    def action_step_car(self, step: int) -> None:
-        self.action_choose_car(self._chosen + step)
-
-    def action_debrief(self) -> None:
-        self._turn_page(DebriefScreen(self.latest))
+    def action_page(self, name: str) -> None:
+        """Open a page of those that are open to everybody, or close it."""
+        self._turn_page(PAGES[name](self.latest))
 
     def action_export(self) -> None:
         """Write what is known of the race to files, in every format."""
@@ -504,9 +455,6 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     def _suppose(self, percent: int | None) -> None:
         self._supposed = percent
-
-    def action_bottleneck(self) -> None:
-        self._turn_page(BottleneckScreen(self.latest))
 
     def action_choose_dial(self, step: int) -> None:
         """The keys turn another dial of what is supposed."""
@@ -636,14 +584,6 @@ class PitWallApp(App[None], inherit_bindings=False):
     def _redraw(self) -> None:
         self._frame = self._make_frame()
         self._show()
-
-
-def _knobs(views: tuple[KnobView, ...]) -> Knobs:
-    """The knobs as they were last asked for."""
-    knobs = Knobs()
-    for view in views:
-        knobs = knobs.with_value(view.name, view.pending or view.value)
-    return knobs
 
 
 def _unused(stem: str) -> str:

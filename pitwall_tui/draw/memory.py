@@ -9,7 +9,7 @@ from engine.stats import PAGE_CACHED, PAGE_FREE, PAGE_RESERVED, PAGE_SHARED, PAG
 from pitwall_tui.commands import DEFAULTS, KNOB_KEY
 from pitwall_tui.draw.cells import Row, Rows, Span, fit, fit_box, fit_row, heading, row_width
 from pitwall_tui.race.memory import MemoryView, TableView
-from pitwall_tui.race.view import RaceView
+from pitwall_tui.race.view import NOBODY, RaceView
 
 SHARED, OWN, PART, EMPTY = "▚", "█", "▍", "░"
 _FILLS = "▏▎▍▌▋▊▉"
@@ -81,14 +81,20 @@ def _teams(view: RaceView) -> dict[str, int]:
     return {car.code: car.team for car in view.cars}
 
 
-def _chosen(memory: MemoryView, chosen: int) -> TableView:
-    return memory.tables[min(chosen, len(memory.tables) - 1)]
+def chosen_row(memory: MemoryView, followed: int | None) -> int:
+    """The row of the car that is followed, by its number; the first where none of them is."""
+    numbers = [table.number for table in memory.tables]
+    return numbers.index(followed) if followed in numbers else 0
+
+
+def _chosen(memory: MemoryView, followed: int | None) -> TableView:
+    return memory.tables[chosen_row(memory, followed)]
 
 
 # Every car's
 
 
-def draw_tables(view: RaceView, chosen: int, cells: int, height: int) -> Rows:
+def draw_tables(view: RaceView, followed: int | None, cells: int, height: int) -> Rows:
     """A row a car in the order of the grid: its pages in order, several to a cell where there are
     more of them than cells."""
     memory, knob, why = view.details.memory, knob_hint(view, "paging"), nothing(view)
@@ -99,6 +105,7 @@ def draw_tables(view: RaceView, chosen: int, cells: int, height: int) -> Rows:
     room = max(1, cells - _LEAD - tail - 1)
     each = max(1, -(-max(len(table.pages) for table in memory.tables) // room))
     scale = _scale(each) if cells >= 52 else f"{each} a cell"
+    chosen = chosen_row(memory, followed)
     rows = [
         _table_row(memory, row, view, row == chosen, (room, each, tail))
         for row in range(len(memory.tables))
@@ -142,7 +149,7 @@ def _table_row(
     memory: MemoryView, row: int, view: RaceView, chosen: bool, sizes: tuple[int, int, int]
 ) -> Row:
     table, (room, each, tail) = memory.tables[row], sizes
-    team = _teams(view).get(table.code, 255)
+    team = _teams(view).get(table.code, NOBODY)
     drawn: list[Span] = [
         Span("▸" if chosen else " ", "knob.key bold"),
         Span("▌", f"team.{team}"),
@@ -159,7 +166,7 @@ def _table_row(
     drawn += fit_row(body, room)
     if tail:
         drawn.append(Span(fit(f"{table.computed}/{table.most}", tail, "right"), "dim"))
-    action = f"app.choose_car({row})"
+    action = f"app.follow({table.number})"
     return tuple(span._replace(action=action) for span in drawn)
 
 
@@ -189,18 +196,18 @@ def _run(block: Block, count: int, page_size: int, team: int) -> Span:
 # One car's
 
 
-def draw_chosen(view: RaceView, chosen: int, cells: int, height: int) -> Rows:
+def draw_chosen(view: RaceView, followed: int | None, cells: int, height: int) -> Rows:
     """The chosen car's block table by the numbers of its pages, with the middle left out where it
     is too long."""
     memory, why = view.details.memory, nothing(view)
     if memory is None or why:
         return fit_box((heading("ITS PAGES", (), cells),), cells, height)
-    table, size = _chosen(memory, chosen), memory.page_size
+    table, size = _chosen(memory, followed), memory.page_size
     detail = [Span(f"{table.computed} tokens in {len(table.pages)} pages", "dim")]
     if table.drafted:
         detail.insert(0, Span(f"junior has {table.drafted}  ", "dim"))
     head = heading(f"{table.code} PAGES", detail, cells)
-    team = _teams(view).get(table.code, 255)
+    team = _teams(view).get(table.code, NOBODY)
     entries = [
         Span(
             _entry(table.pages, run, size),
@@ -263,15 +270,15 @@ def _lines(entries: list[Span], cells: int) -> list[Row]:
 # The pool
 
 
-def draw_pool(view: RaceView, chosen: int, cells: int, height: int) -> Rows:
-    """Every page of the pool, those of the chosen car lit; a click on one chooses who holds it."""
+def draw_pool(view: RaceView, followed: int | None, cells: int, height: int) -> Rows:
+    """Every page of the pool, those of the chosen car lit; a click on one follows who holds it."""
     memory, kinds = view.details.memory, view.pages.kinds
     lines, inside = height - 1, cells - 2
     if memory is None or not kinds or lines < 1 or inside < 1:
         return fit_box((heading("POOL", (), cells),), cells, height)
     below = lines >= 5 and bool(memory.tables)
     each = -(-len(kinds) // (inside * (lines - below)))
-    pages = _pool_pages(view, memory, chosen)
+    pages = _pool_pages(view, memory, followed)
     drawn = [_pool_cell(pages[start : start + each]) for start in range(0, len(pages), each)]
     rows: list[Row] = [
         (Span(" "), *_joined(drawn[start : start + inside]))
@@ -281,24 +288,24 @@ def draw_pool(view: RaceView, chosen: int, cells: int, height: int) -> Rows:
     head = heading("POOL", (Span(run, "dim"), Span(_scale(each), "dim")), cells)
     if below:
         rows += [()] * (lines - 1 - len(rows))
-        rows.append(_pool_legend(view, memory, chosen))
+        rows.append(_pool_legend(view, memory, followed))
     return fit_box((head, *rows), cells, height)
 
 
-Page = tuple[bool, int, int, int]  # lit, kind, team, row of the first car that holds it or -1
+# Lit, kind, team, number of the first car that holds it.
+Page = tuple[bool, int, int, int | None]
 
 
-def _pool_pages(view: RaceView, memory: MemoryView, chosen: int) -> list[Page]:
+def _pool_pages(view: RaceView, memory: MemoryView, followed: int | None) -> list[Page]:
     teams = _teams(view)
     owners: dict[int, int] = {}
-    for row, table in enumerate(memory.tables):
+    for table in memory.tables:
         for page in table.pages:
-            owners.setdefault(page, row)
-    lit = set(_chosen(memory, chosen).pages) if memory.tables else set()
-    team = teams.get(_chosen(memory, chosen).code, 255) if memory.tables else 255
+            owners.setdefault(page, table.number)
+    lit = set(_chosen(memory, followed).pages) if memory.tables else set()
+    team = teams.get(_chosen(memory, followed).code, NOBODY) if memory.tables else NOBODY
     return [
-        (page in lit, kind, team, owners.get(page, -1))
-        for page, kind in enumerate(view.pages.kinds)
+        (page in lit, kind, team, owners.get(page)) for page, kind in enumerate(view.pages.kinds)
     ]
 
 
@@ -306,7 +313,7 @@ def _pool_cell(pages: list[Page]) -> Span:
     """One sign for some pages: a lit one before all, or else the commonest."""
     lit = [page for page in pages if page[0]]
     (is_lit, kind, team, owner), _ = Counter(lit or pages).most_common(1)[0]
-    action = f"app.choose_car({owner})" if owner >= 0 else ""
+    action = f"app.follow({owner})" if owner is not None else ""
     if is_lit:
         return Span(_LIT.get(kind, OWN), f"team.{team} bold", "", action)
     glyph, role = _POOL.get(kind, _POOL[PAGE_FREE])
@@ -321,9 +328,9 @@ def _joined(spans: list[Span]) -> list[Span]:
     ]
 
 
-def _pool_legend(view: RaceView, memory: MemoryView, chosen: int) -> Row:
-    table = _chosen(memory, chosen)
-    team = _teams(view).get(table.code, 255)
+def _pool_legend(view: RaceView, memory: MemoryView, followed: int | None) -> Row:
+    table = _chosen(memory, followed)
+    team = _teams(view).get(table.code, NOBODY)
     return (
         Span(f" {OWN}S ", f"team.{team} bold"),
         Span(f"{table.code}'s ", "dim"),

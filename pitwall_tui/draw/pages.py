@@ -6,9 +6,8 @@ from itertools import groupby
 
 from engine.stats import PAGE_CACHED, PAGE_FREE, PAGE_RESERVED, PAGE_SHARED, PAGE_USED
 from pitwall_tui.draw.cells import Row, Rows, Span, fit_box, heading, row_width
-from pitwall_tui.race.view import PagesView
+from pitwall_tui.race.view import NOBODY, PagesView
 
-NOBODY = 255
 _WIDEST = 4  # cells for one page, where there is room
 # A hatched page is one whose slots hold no token yet.
 HATCH = "░"

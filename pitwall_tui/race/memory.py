@@ -28,14 +28,15 @@ _NOTHING = PageCounts(0, 0, 0, 0, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class TableView:
-    """A car's block table: `pages` by their numbers in the pool, `holders[i]` how many cars hold
-    the i-th of them.
+    """The block table of a car with that code and number: `pages` by their numbers in the pool,
+    `holders[i]` how many cars hold the i-th of them.
 
     The car has `length` tokens and may come to `most`; the first `computed` have keys and values in
     its pages, the first `drafted` the draft model's too.
     """
 
     code: str
+    number: int
     state: State
     pages: tuple[int, ...] = ()
     holders: tuple[int, ...] = ()
@@ -301,6 +302,7 @@ def _table(
 ) -> TableView:
     return TableView(
         code=car.code,
+        number=car.number,
         state=request.state,
         pages=pages,
         holders=tuple(holders[page] for page in pages),

@@ -11,8 +11,6 @@ from engine.stats import (
     DraftInfo,
     EngineSnapshot,
     ModelInfo,
-    PageCounts,
-    PageMap,
     RequestStats,
     StepStats,
 )
@@ -35,18 +33,18 @@ from pitwall_tui.race.events import (
 from pitwall_tui.race.follow import follow, writing
 from pitwall_tui.race.ghost import Ghosts, Run
 from pitwall_tui.race.grammar import LapLine, OutLine
-from pitwall_tui.race.ledger import Ledger, waste_percent
+from pitwall_tui.race.ledger import Ledger
+from pitwall_tui.race.pool import pool
 from pitwall_tui.race.results import clock_time, results, totals
 from pitwall_tui.race.speculation import Speculation
+from pitwall_tui.race.standings import THIRDS, standings
 from pitwall_tui.race.timing import Chart, Quality, Traffic, Window
 from pitwall_tui.race.view import (
-    CarState,
-    CarView,
+    NOBODY,
     Flag,
     FollowView,
     KnobView,
     LightView,
-    PagesView,
     RaceView,
     RadioView,
     StatusView,
@@ -59,7 +57,6 @@ _YELLOW_SHARE = 0.85
 _ANNOUNCED: dict[Flag, str] = {"safety": "safety car", "yellow": "yellow flag"}
 # A flag that comes back within so many seconds is the same one, not news.
 _QUIET = 5.0
-_NOBODY = 255
 # What a knob, or one value of it, means for the cars' texts where they do not stay the same.
 _MEANS = {
     "weights": ": from here it is another model",
@@ -178,10 +175,17 @@ class RaceState:
             leader_lap=cars[0].lap if cars else 0,
             outline=circuit.outline if circuit else (),
             teams=self._teams,
-            cars=self._car_views(cars),
+            cars=standings(
+                cars,
+                self._ledger,
+                self._requests,
+                circuit.sectors if circuit else THIRDS,
+                None if self._still else self._window,
+                self._time,
+            ),
             status=self._status(),
             lights=tuple(self._lights),
-            pages=self._pages(cars),
+            pages=pool(self._snapshot, self._model, cars),
             chart=self._chart.view(),
             traffic=self._traffic.view(self._model.read_gbs if self._model else 0.0),
             quality=self._quality.view(),
@@ -375,7 +379,7 @@ class RaceState:
         ratio: float | None = None,
     ) -> None:
         """Adds to the feed; `lap` is the one spoken of, that which the car is on where 0."""
-        code, team, on = (car.start.code, car.team, car.lap) if car else ("", _NOBODY, 0)
+        code, team, on = (car.start.code, car.team, car.lap) if car else ("", NOBODY, 0)
         self._radio.append(RadioView(self._time, kind, code, team, lap or on, text, ratio))
 
     # The picture
@@ -385,58 +389,6 @@ class RaceState:
 
     def _classified(self) -> list[Car]:
         return sorted(self._cars.values(), key=lambda car: car.order)
-
-    def _state(self, car: Car) -> CarState:
-        if car.over:
-            return "finished" if car.finished else "out"
-        seen = bool(car.marks) or self._ledger.accounts[car.start.id].preemptions > 0
-        request = self._requests.get(car.start.id)
-        match request.state if request else "waiting":
-            case "decode":
-                return "track"
-            case "parked":
-                return "parked"
-            case "prefill":
-                return "pit" if seen else "formation"
-            case _:
-                return "pit" if seen else "grid"
-
-    def _car_views(self, cars: list[Car]) -> tuple[CarView, ...]:
-        circuit = CIRCUITS.get(self._race.circuit)
-        sectors = circuit.sectors if circuit else (1 / 3, 2 / 3)
-        views = []
-        for index, car in enumerate(cars):
-            start = car.start
-            timed = bool(car.marks) and not car.retired and index > 0
-            request = self._requests.get(start.id)
-            ahead = cars[index - 1]
-            views.append(
-                CarView(
-                    position=index + 1,
-                    number=start.number,
-                    code=start.code,
-                    team=car.team,
-                    state=self._state(car),
-                    lap=car.lap,
-                    fraction=car.progress(sectors),
-                    gap=car.gap(cars[0], self._time) if timed else None,
-                    interval=car.gap(ahead, self._time) if timed else None,
-                    laps_down=car.laps_behind(cars[0]) if timed else 0,
-                    interval_laps=car.laps_behind(ahead) if timed else 0,
-                    sectors=car.sectors,
-                    last_lap=car.last_lap,
-                    last_lap_colour=car.last_lap_colour,
-                    best_lap=car.best_lap,
-                    tyre=car.tyre,
-                    tyre_age=car.tyre_age,
-                    stops=car.stops,
-                    tokens=self._ledger.accounts[start.id].output_tokens,
-                    tokens_per_second=0.0 if self._still else self._window.rate(start.id),
-                    pages=request.pages if request else 0,
-                    note=car.note,
-                )
-            )
-        return tuple(views)
 
     def _writing(self, cars: list[Car]) -> WritingView | None:
         """Of the car in front that still writes, where somebody drafts."""
@@ -505,30 +457,6 @@ class RaceState:
             preemptions=self._ledger.preemptions,
             prefix_hit_percent=self._ledger.prefix_hit_percent,
             source=self._source,
-        )
-
-    def _pages(self, cars: list[Car]) -> PagesView:
-        snapshot, model = self._snapshot, self._model
-        pages = snapshot.pages if snapshot else PageCounts(0, 0, 0, 0, 0, 0, 0)
-        page_map = snapshot.page_map if snapshot else PageMap(b"", b"")
-        teams, places = bytearray([_NOBODY] * 256), bytearray([_NOBODY] * 256)
-        rows = {car.start.id: (car.team, row) for row, car in enumerate(cars)}
-        requests = snapshot.requests[:_NOBODY] if snapshot else ()
-        for owner, request in enumerate(requests):
-            teams[owner], places[owner] = rows.get(request.id, (_NOBODY, _NOBODY))
-        return PagesView(
-            kinds=page_map.kinds,
-            teams=page_map.owners.translate(teams),
-            cars=page_map.owners.translate(places),
-            total=pages.total,
-            used=pages.used,
-            cached=pages.cached,
-            free=pages.free,
-            reserved=pages.reserved,
-            waste_percent=waste_percent(
-                pages.used, pages.empty_slots, model.page_size if model else 0
-            ),
-            page_bytes=pages.page_bytes,
         )
 
     def _knob_views(self) -> tuple[KnobView, ...]:

@@ -13,6 +13,9 @@ Flag = Literal["lights", "green", "yellow", "safety", "red", "chequered"]
 CarState = Literal["grid", "formation", "track", "parked", "pit", "out", "finished"]
 SectorColour = Literal["none", "yellow", "green", "purple"]
 
+NOBODY = 255
+"""The team, or the car, of what has none."""
+
 
 @dataclass(frozen=True, slots=True)
 class SectorView:
@@ -75,7 +78,7 @@ class RadioView:
 @dataclass(frozen=True, slots=True)
 class PagesView:
     """The page pool. `kinds` and `teams` hold one byte a page (see engine.stats.PageMap):
-    `teams[p]` is the owner's team, `cars[p]` its index in RaceView.cars, 255 where none."""
+    `teams[p]` is the owner's team, `cars[p]` its index in RaceView.cars, NOBODY where none."""
 
     kinds: bytes
     teams: bytes

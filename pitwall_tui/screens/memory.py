@@ -6,6 +6,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
+from pitwall_tui.draw.memory import chosen_row
 from pitwall_tui.screens.wall import WallScreen
 from pitwall_tui.widgets.panels import (
     BlockTables,
@@ -22,15 +23,23 @@ from pitwall_tui.widgets.panels import (
 
 
 class MemoryScreen(WallScreen):
-    """Arrows choose a car; the wall's keys work here too."""
+    """Arrows follow a car; the wall's keys work here too."""
 
     holds = True
     details = ("memory",)
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape", "dismiss", "back to the wall"),
-        ("up,k", "app.step_car(-1)", "car before"),
-        ("down,j", "app.step_car(1)", "car after"),
+        ("up,k", "step_table(-1)", "car before"),
+        ("down,j", "step_table(1)", "car after"),
     ]
+
+    async def action_step_table(self, step: int) -> None:
+        """Follow the car so many tables further down; round the end."""
+        frame, _ = self._latest()
+        memory = frame.view.details.memory
+        if memory is not None and memory.tables:
+            row = (chosen_row(memory, frame.followed) + step) % len(memory.tables)
+            await self.app.run_action(f"app.follow({memory.tables[row].number})")
 
     def compose(self) -> ComposeResult:
         yield StatusLine()

@@ -32,9 +32,9 @@ class Frame:
     somebody follows, in this race or not; `active` ids of commands
     whose thing is on; `countdown` seconds to the next race, where one is due; `workshop` what has
     been measured of the weights; `supposed` the acceptance that the strategy supposes, in percent;
-    `academy` how its students do; `chosen` the row of the car whose block table is looked at;
-    `what_if` what is supposed of other machines and models; `keys` are those that the wall listens
-    to; `playback` where a recording stands that is played, None where the race is an engine's.
+    `academy` how its students do; `what_if` what is supposed of other machines and models; `keys`
+    are those that the wall listens to; `playback` where a recording stands that is played, None
+    where the race is an engine's.
     """
 
     view: RaceView
@@ -49,7 +49,6 @@ class Frame:
     workshop: WorkshopView
     supposed: int | None
     academy: AcademyView
-    chosen: int
     what_if: WhatIf
     keys: Keys = KEYS
     playback: PlaybackView | None = None

@@ -339,7 +339,7 @@ class BlockTables(Panel):
     hz = 4.0
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        return draw_tables(frame.view, frame.chosen, cells, height)
+        return draw_tables(frame.view, frame.followed, cells, height)
 
 
 class CarPages(Panel):
@@ -348,14 +348,14 @@ class CarPages(Panel):
     hz = 4.0
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        return draw_chosen(frame.view, frame.chosen, cells, height)
+        return draw_chosen(frame.view, frame.followed, cells, height)
 
 
 class Pool(Panel):
     hz = 4.0
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        return draw_pool(frame.view, frame.chosen, cells, height)
+        return draw_pool(frame.view, frame.followed, cells, height)
 
 
 class Held(Panel):

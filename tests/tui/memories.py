@@ -28,6 +28,7 @@ def tables(reserved: int = 0) -> tuple[TableView, ...]:
     made = [
         TableView(
             code=views.CODES[place],
+            number=views.NUMBERS[place],
             state="decode",
             pages=tuple(pages),
             holders=(18,) * BRIEFING + (1,) * (len(pages) - BRIEFING),
@@ -38,8 +39,8 @@ def tables(reserved: int = 0) -> tuple[TableView, ...]:
         for place, pages in enumerate(found)
     ]
     made[4] = replace(made[4], drafted=250)
-    made[18] = TableView(views.CODES[18], "waiting", length=118, most=1783)
-    made[19] = TableView(views.CODES[19], "finished", length=1040, most=1783)
+    made[18] = TableView(views.CODES[18], views.NUMBERS[18], "waiting", length=118, most=1783)
+    made[19] = TableView(views.CODES[19], views.NUMBERS[19], "finished", length=1040, most=1783)
     return tuple(made)
 
 

@@ -8,7 +8,7 @@ import pytest
 from textual.pilot import Pilot
 
 from engine.config import Knobs
-from pitwall_tui.app import INTERVAL, PitWallApp
+from pitwall_tui.app import PitWallApp
 from pitwall_tui.commands import COMMANDS, KNOB_KEYS, turned
 from pitwall_tui.draw.cells import row_width
 from pitwall_tui.draw.knobs import draw_knobs
@@ -20,6 +20,7 @@ from pitwall_tui.race.state import RaceState
 from pitwall_tui.screens.help import HelpScreen
 from pitwall_tui.screens.race import RaceScreen
 from pitwall_tui.screens.results import ResultsScreen
+from pitwall_tui.succession import INTERVAL
 from pitwall_tui.widgets.panels import (
     KeyBar,
     KnobBar,

@@ -23,7 +23,7 @@ from tests.tui.conftest import Build
 from tests.tui.memories import MEMORY, MIB, contiguous, remembering, unbegun, untold
 from tests.tui.test_app import feed_of, running, state_of, step, text_of
 
-Draw = Callable[[RaceView, int, int, int], Rows]
+Draw = Callable[[RaceView, int | None, int, int], Rows]
 DRAWINGS: dict[str, Draw] = {
     "tables": draw_tables,
     "chosen": draw_chosen,
@@ -53,7 +53,14 @@ def odd_views(draw: st.DrawFn) -> RaceView:
     levels = st.builds(HeldView, size, size, st.none() | size)
     table = st.builds(
         lambda code, pages, tokens: TableView(
-            code, "decode", tuple(pages), tuple(page % 3 + 1 for page in pages), tokens, 99, tokens
+            code,
+            1,
+            "decode",
+            tuple(pages),
+            tuple(page % 3 + 1 for page in pages),
+            tokens,
+            99,
+            tokens,
         ),
         st.text(max_size=5),
         st.lists(st.integers(0, 70_000), max_size=300),
@@ -76,14 +83,14 @@ def odd_views(draw: st.DrawFn) -> RaceView:
 @settings(max_examples=40, deadline=None)
 @given(
     view=odd_views(),
-    chosen=st.integers(0, 40),
+    followed=st.none() | st.integers(0, 100),
     cells=st.integers(1, 300),
     height=st.integers(1, 100),
 )
 def test_a_drawing_fills_its_box_exactly(
-    name: str, view: RaceView, chosen: int, cells: int, height: int
+    name: str, view: RaceView, followed: int | None, cells: int, height: int
 ) -> None:
-    rows = DRAWINGS[name](view, chosen, cells, height)
+    rows = DRAWINGS[name](view, followed, cells, height)
     assert len(rows) == height
     assert {row_width(row) for row in rows} == {cells}
 
@@ -105,7 +112,7 @@ def small(*tables: TableView) -> RaceView:
     return remembering(replace(MEMORY, tables=tables))
 
 
-FEW = TableView("KES", "decode", (0, 1, 2, 3, 7, 9, 8), (3, 3, 3, 3, 1, 1, 1), 89, 200, 88)
+FEW = TableView("KES", 1, "decode", (0, 1, 2, 3, 7, 9, 8), (3, 3, 3, 3, 1, 1, 1), 89, 200, 88)
 
 
 def test_a_row_has_shared_own_filling_and_empty_pages() -> None:
@@ -132,7 +139,7 @@ def test_who_has_no_page_says_why() -> None:
 
 def test_the_chosen_row_is_always_there() -> None:
     for chosen in range(20):
-        lines = text(draw_tables(remembering(), chosen, 60, 8))
+        lines = text(draw_tables(remembering(), views.NUMBERS[chosen], 60, 8))
         assert [line[2:5] for line in lines if line.startswith("▸")] == [views.CODES[chosen]]
 
 
@@ -173,16 +180,16 @@ def lit(rows: Rows) -> str:
 
 def test_the_pages_of_the_chosen_car_are_lit_and_no_others() -> None:
     view = remembering(replace(MEMORY, tables=(*MEMORY.tables[:3], FEW)))
-    rows = draw_pool(replace(view, cars=(views.car(0),)), 3, 102, 21)[1:-1]
+    rows = draw_pool(replace(view, cars=(views.car(0),)), FEW.number, 102, 21)[1:-1]
     assert lit(rows) == "SSSS█▓█"
-    assert lit(draw_pool(contiguous(), 2, 102, 21)[1:-1]).count("▓") == 70
+    assert lit(draw_pool(contiguous(), views.NUMBERS[2], 102, 21)[1:-1]).count("▓") == 70
     assert lit(draw_pool(untold(), 0, 102, 21)) == ""
 
 
-def test_a_click_on_a_page_chooses_who_holds_it() -> None:
+def test_a_click_on_a_page_follows_who_holds_it() -> None:
     rows = draw_pool(remembering(), 0, 102, 21)
     acted = {span.action for row in rows for span in row if span.action}
-    assert acted == {f"app.choose_car({row})" for row in range(18)}
+    assert acted == {f"app.follow({number})" for number in views.NUMBERS[:18]}
 
 
 # Bytes over time
