@@ -6,6 +6,9 @@ from engine.child import Child, ProcessLostError
 from engine.messages import Close, Pause, Unusable
 from engine.training.settings import Documents
 
+# A step of a course, and a folder that is being written.
+_GRACE_SECONDS = 10.0
+
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0)
 
 
@@ -165,7 +168,7 @@ class AcademyClient:
         """Begin a course, in the place of one that is still running."""
         self.close()
         self._ending = None
-        self._child = Child("engine.training.academy")
+        self._child = Child("engine.training.academy", _GRACE_SECONDS)
         self._child.send(course)
 
     def pull(self) -> tuple[AcademyNews, ...]:

@@ -55,7 +55,7 @@ class Effects:
 
     def __init__(self, start: float, seconds: float = 2.0) -> None:
         self._seconds = seconds
-        self._first: float | None = None  # when tokens began to come
+        self._first: float | None = None  # when all that ran began to have tokens
         self._steps: deque[_Step] = deque()
         self._last = start
         self._change: _Change | None = None
@@ -80,7 +80,9 @@ class Effects:
     def add(self, step: StepStats, time: float) -> tuple[Effect, ...]:
         """A step that ended at `time`; what is known by it."""
         self._steps.append(_Step(time, step.output_tokens, step.running))
-        if self._first is None and step.output_tokens:
+        # While the first prompts are read, tokens are few whatever the knobs are.
+        having = sum(bool(found) for _, found in step.tokens)
+        if self._first is None and having and having >= step.running:
             self._first = time
         self._last = time
         change = self._change

@@ -171,9 +171,11 @@ class Speculation:
         if not self._on:
             return
         kind = Kind(knobs.speculation, draft, knobs.acceptance, step.decode_rows, step.draft_length)
-        if decoding or not self._kinds:
+        # In a trial only a few of the cars might draft: it is a step of no kind.
+        usual = decoding and not step.trial
+        if usual or not self._kinds:
             self._note_kind(kind, time)
-        if decoding and step.draft_length:
+        if usual and step.draft_length:
             self._drafted.setdefault((form, kind), _Steps()).add(step)
         if step.verdicts:
             self._add_round(step, time, decoding)

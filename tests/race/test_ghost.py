@@ -17,14 +17,15 @@ RACE = RaceStarted(
 )
 
 
-def step(time: float, tokens: int, cars: int = 4, **knobs: object) -> StepStats:
-    row = (("1-KES", tuple(range(tokens))),)
+def step(time: float, tokens: int, cars: int = 1, **knobs: object) -> StepStats:
+    """So many tokens a car."""
+    rows = tuple((f"{number}-KES", tuple(range(tokens))) for number in range(cars))
     used = replace(Knobs(), **knobs)  # type: ignore[arg-type]
-    return StepStats(0, time, used, tokens=row, running=cars, ms=StepTimes(0, 1, 0, 0))
+    return StepStats(0, time, used, tokens=rows, running=cars, ms=StepTimes(0, 1, 0, 0))
 
 
-def drive(effects: Effects, start: float, until: float, tokens: int, cars: int = 4) -> list[Effect]:
-    """Ten steps a second of so many tokens."""
+def drive(effects: Effects, start: float, until: float, tokens: int, cars: int = 1) -> list[Effect]:
+    """Ten steps a second of so many tokens a car."""
     found: list[Effect] = []
     for tenth in range(round(start * 10) + 1, round(until * 10) + 1):
         found += effects.add(step(tenth / 10, tokens, cars), tenth / 10)
@@ -40,13 +41,14 @@ def test_an_effect_is_the_rate_after_over_the_rate_before(
 ) -> None:
     effects = Effects(0.0)
     assert drive(effects, 0, 4, before, cars_before) == []
-    assert effects.turn("weights int8") == pytest.approx(10 * before)
+    assert effects.turn("weights int8") == pytest.approx(10 * before * cars_before)
     (effect,) = drive(effects, 4, 7, after, cars_after)
     assert effect.label == "weights int8"
     assert (effect.time, effect.seconds) == pytest.approx((4, 2))
-    assert (effect.before, effect.after) == pytest.approx((10 * before, 10 * after))
+    rates = 10 * before * cars_before, 10 * after * cars_after
+    assert (effect.before, effect.after) == pytest.approx(rates)
     assert (effect.cars_before, effect.cars_after) == pytest.approx((cars_before, cars_after))
-    assert effect.ratio == pytest.approx(after / before)
+    assert effect.ratio == pytest.approx(rates[1] / rates[0])
 
 
 def test_a_change_with_nothing_before_it_has_no_effect() -> None:
@@ -55,6 +57,16 @@ def test_a_change_with_nothing_before_it_has_no_effect() -> None:
     assert drive(effects, 0, 0.4, 3) == []
     assert effects.turn("weights int8") is None
     assert drive(effects, 0.4, 5, 3) == []
+
+
+def test_the_time_in_which_first_prompts_are_read_is_no_before() -> None:
+    effects = Effects(0.0)
+    for tenth in range(1, 21):  # every tenth of a second one more of 20 cars has a first token
+        having = replace(step(tenth / 10, 1, tenth // 2), running=20)
+        assert effects.add(having, tenth / 10) == ()
+    assert effects.turn("weights int8") is None
+    assert drive(effects, 2, 4, 1, 20) == []
+    assert effects.turn("kv_dtype int8") == pytest.approx(200)
 
 
 def test_knobs_turned_at_once_are_one_change() -> None:

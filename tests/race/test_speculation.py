@@ -106,6 +106,16 @@ def test_counts_by_hand() -> None:
     assert found.used == 0.5
 
 
+def test_steps_of_a_trial_are_of_no_kind() -> None:
+    plain = [step((0, 0), (0, 0), draft_length=0)] * 9
+    trial = [step((4, 4), (0, 0), trial=True)] * 9
+    found = view(*plain, *trial)
+    assert found.since.drafts == 9  # what becomes of their drafts is counted all the same
+    assert found.kind.length == 0
+    assert found.measured == ()
+    assert view(*plain, *[replace(each, trial=False) for each in trial]).measured
+
+
 def test_a_draft_that_ends_the_request_overrules_none() -> None:
     found = counted(step((4, 2), ends=True))
     assert (found.judged, found.acceptance) == (2, 1.0)
