@@ -298,7 +298,7 @@ class Engine:
         ended, self._ended = self._ended, []
         decodes = sum(row.length - row.start == 1 and row.sampling is not None for row in plan.rows)
         drafts = sum(row.drafts for row in plan.rows)
-        ms = StepTimes(
+        ms = StepTimes.of(
             plan=(planned - start) * 1e3,
             draft=(proposed - planned) * 1e3,
             forward=result.forward_ms,

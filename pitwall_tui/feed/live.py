@@ -61,6 +61,7 @@ class LiveFeed:
         self._client: EngineClient | None = None
         self._vocabulary: Vocabulary | None = None
         self._max_context = 0
+        self._page_size = 1
         self._kv_tokens = 0
         self._token_bytes = 0.0
         self._ready = False
@@ -162,8 +163,8 @@ class LiveFeed:
             case Ready(info):
                 self._ready = True
                 self._max_context = info.max_context
-                self._kv_tokens = info.pages_total * info.page_size
-                self._token_bytes = info.page_bytes / info.page_size
+                self._page_size = info.page_size
+                self._know_pages(info.pages_total, info.page_bytes)
                 return [EngineReady(info), *self._on_ready()]
             case Snapshot(snapshot):
                 return self._progress(snapshot)
@@ -226,6 +227,8 @@ class LiveFeed:
                     found = self._decoders[id].pieces(tokens, last=id in ended)
                     pieces.setdefault(id, []).extend(found)
             self._over |= ended
+        # A draft model that has come since then may have made pages larger, and fewer.
+        self._know_pages(snapshot.pages.total, snapshot.pages.page_bytes)
         events: list[FeedEvent] = [Progress(snapshot, _frozen(pieces), _frozen(overruled))]
         if pieces and self._grid_since is not None:
             seconds = time.monotonic() - self._grid_since
@@ -233,6 +236,10 @@ class LiveFeed:
             self._restarts = 0
             events.insert(0, Loading(GRID, "grid", "formation lap done", seconds))
         return events
+
+    def _know_pages(self, total: int, page_bytes: int) -> None:
+        self._kv_tokens = total * self._page_size
+        self._token_bytes = page_bytes / self._page_size
 
     def _overruled(self, verdict: Verdict, step: StepStats) -> str:
         """The text of the draft that gave way to the model's own token, "" where none did."""
