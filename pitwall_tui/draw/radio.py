@@ -46,10 +46,14 @@ def _entry(line: RadioView, cells: int, rows: int) -> list[Row]:
 
 
 def draw_radio(
-    radio: tuple[RadioView, ...], cells: int, height: int, writing: WritingView | None = None
+    radio: tuple[RadioView, ...],
+    cells: int,
+    height: int,
+    writing: WritingView | None = None,
+    newer: int = 0,
 ) -> Rows:
     """What is being written, where somebody drafts or follows a car, and as many of the newest
-    entries as fit, under a head."""
+    entries as fit, under a head that says how many `newer` ones there are."""
     live = () if writing is None else (draw_writing(writing, cells),)
     lines: list[Row] = []
     for entry in reversed(radio):
@@ -57,5 +61,6 @@ def draw_radio(
         if room <= 0:
             break
         lines = [*_entry(entry, cells, room), *lines]
-    head = heading("RADIO", LEGEND if live else (), cells)
+    more = (Span(f"{newer} newer, pgdn", "accent bold"),)
+    head = heading("RADIO", more if newer else LEGEND if live else (), cells)
     return fit_box((head, *live, *lines), cells, height)

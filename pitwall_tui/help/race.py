@@ -69,7 +69,7 @@ RACE = Page(
          " what steps read from memory, and what fewer bits lose"),
         ("SPECULATION", "once somebody has drafted: whether drafts are accepted, and pay"),
         ("RADIO", "race control, knobs and what they did to tokens/s, the cars' own messages; first"
-         " the leader's text as it comes, where somebody drafts"),
+         " the leader's text as it comes, where somebody drafts; pgup, pgdn and the wheel go back"),
     ),
     technique="Serving has two phases. Prefill runs a whole prompt at once: many tokens share one"
     " reading of the weights, so it is arithmetic that takes the time. Decode makes one token for"

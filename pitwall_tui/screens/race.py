@@ -36,9 +36,16 @@ class RaceScreen(WallScreen):
         ("up,k", "app.step_followed(-1)", "car ahead"),
         ("down,j", "app.step_followed(1)", "car behind"),
         ("escape", "app.follow(None)", "let go"),
+        ("pageup", "radio(1)", "earlier radio"),
+        ("pagedown", "radio(-1)", "later radio"),
     ]
 
     copied = (Tower,)
+
+    def action_radio(self, pages: int) -> None:
+        for radio in self.query(Radio):
+            if radio.is_on_screen:
+                radio.go_back_page(pages)
 
     def _catch_up(self) -> None:
         self._make_room(self._latest()[0])

@@ -106,6 +106,11 @@ class Panel(Widget):
         elif changed:
             self.refresh(*[Region(0, y, self.size.width, 1) for y in changed])
 
+    def redraw(self) -> None:
+        """What the frame is drawn by, other than the frame, has changed."""
+        self._drawn = None
+        self.refresh()
+
     def as_text(self) -> str:
         """The rows as they were last drawn."""
         return "\n".join(line.rstrip() for line in plain(self._rows).splitlines())

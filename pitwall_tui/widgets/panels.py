@@ -48,6 +48,7 @@ from pitwall_tui.draw.tower import draw_tower
 from pitwall_tui.draw.track import draw_track
 from pitwall_tui.draw.whatif import draw_whatif
 from pitwall_tui.draw.workshop import draw_bench, draw_footprints, draw_layers
+from pitwall_tui.race.view import RadioView
 from pitwall_tui.widgets.palette import Palette
 from pitwall_tui.widgets.panel import Frame, Panel
 
@@ -123,12 +124,37 @@ class Ghost(Panel):
 
 
 class Radio(Panel):
+    """The newest entries, or those up to the one that somebody has gone back to."""
+
     hz = 5.0
+    _last: RadioView | None = None
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
         following = frame.following
         writing = frame.view.writing if following is None else following.writing
-        return draw_radio(frame.view.radio, cells, height, writing)
+        radio, count = frame.view.radio, self._place(frame.view.radio) + 1
+        return draw_radio(radio[:count], cells, height, writing, len(radio) - count)
+
+    def _place(self, radio: tuple[RadioView, ...]) -> int:
+        """Of the last entry that is shown; where that has been forgotten, of the newest."""
+        return radio.index(self._last) if self._last in radio else len(radio) - 1
+
+    def go_back(self, entries: int) -> None:
+        """So many entries towards the start, towards the newest where less than 0."""
+        radio = self._frame.view.radio if self._frame is not None else ()
+        if radio:
+            place = min(max(self._place(radio) - entries, 0), len(radio) - 1)
+            self._last = None if place == len(radio) - 1 else radio[place]
+            self.redraw()
+
+    def go_back_page(self, pages: int) -> None:
+        self.go_back(pages * max(1, self.size.height // 2))
+
+    def on_mouse_scroll_up(self) -> None:
+        self.go_back(1)
+
+    def on_mouse_scroll_down(self) -> None:
+        self.go_back(-1)
 
 
 class Speculation(Panel):
