@@ -13,7 +13,6 @@ from pitwall_tui.draw.debrief import COLUMNS, sign
 from pitwall_tui.picture import picture
 from pitwall_tui.race.debrief import DebriefView, SettingView
 from pitwall_tui.race.effects import Effect
-from pitwall_tui.race.errors import RaceError
 from pitwall_tui.race.latency import LatencyView
 
 _SCHEMA = 1
@@ -76,31 +75,6 @@ def title(view: DebriefView) -> str:
     """What was run, in a line."""
     facts = ", ".join(f"{name} {value}" for name, value in view.facts)
     return clean(f"pitwall debrief: {facts}")
-
-
-# Files
-
-
-def check_target(option: str, target: str | None) -> None:
-    """Raises RaceError now rather than after the race if FILE cannot be written."""
-    if target is None:
-        return
-    path = Path(target)
-    if path.suffix[1:] not in WRITERS:
-        raise RaceError(f"{option} {target}: give a name that ends in .json, .csv, .md or .svg")
-    if path.is_dir() or not path.parent.is_dir():
-        raise RaceError(f"{option} {target}: give a file in a folder that exists")
-
-
-def write(view: DebriefView, option: str, target: str | None) -> None:
-    """To FILE, in the format that its name ends in; raises RaceError."""
-    if target is None:
-        return
-    path = Path(target)
-    try:
-        path.write_text(WRITERS[path.suffix[1:]](view), encoding="utf-8")
-    except OSError as error:
-        raise RaceError(f"{option} {target}: {error.strerror}") from None
 
 
 def write_all(view: DebriefView, folder: Path) -> str:
