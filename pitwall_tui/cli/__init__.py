@@ -68,11 +68,18 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--json", metavar="FILE|-", help="headless: write the race's figures")
     _add_files(replay, "--debrief", "headless: write what each setting of the knobs gave")
     add_wall_arguments(replay)
-    bench = commands.add_parser("bench", help="measure the techniques on one and the same race")
-    bench.add_argument("--laps", type=int, default=5, metavar="N")
+    bench = commands.add_parser(
+        "bench",
+        help="measure the techniques on one and the same race",
+        description="Measures the techniques one by one, then stacked, on one and the same race "
+        "and engine: speed, memory, quality. Takes some five minutes on two idle cores, two of "
+        "them for the stacked row that has no KV cache.",
+    )
+    bench.add_argument("--laps", type=int, default=5, metavar="N", help="default 5")
     bench.add_argument("--repeats", type=int, default=3, metavar="N", help="medians of N runs")
     bench.add_argument("--model", metavar="DIR", help="model folder")
     bench.add_argument("--json", metavar="FILE|-", help="write the figures")
+    _add_files(bench, "--export", "write the table")
     train = commands.add_parser("train", help="remake the chief from simulated races")
     from pitwall_tui.cli.train import add_arguments
 

@@ -71,6 +71,8 @@ def test_of_several_races_it_is_the_one_that_the_figures_are_of() -> None:
         (("race", "--headless", "--debrief", "a.md", "--debrief", "b.pdf"), ("b.pdf",)),
         (("replay", RECORDED, "--headless", "--debrief", "x.pdf"), ("x.pdf", ".md")),
         (("replay", RECORDED, "--headless", "--debrief"), ("--debrief", "argument")),
+        (("bench", "--export", "x.pdf"), ("--export x.pdf", ".csv")),
+        (("bench", "--export", "/nowhere/x.md"), ("/nowhere/x.md",)),
     ],
 )
 def test_what_cannot_be_written_is_one_line_before_anything_is_run(
