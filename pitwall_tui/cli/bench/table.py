@@ -29,7 +29,7 @@ _MEMORY: tuple[_Column, ...] = (
     ("mean", 8, lambda row: _mib(row["kv_bytes_mean"])),
     ("waste", 8, lambda row: f"{row['waste_percent']:.1f} %"),
     ("prefill", 9, lambda row: f"{row['prefill_tokens']}"),
-    ("text", 20, lambda row: _text(row["quality"])),
+    ("text: KL, top-1", 20, lambda row: _text(row["quality"])),
 )
 
 
@@ -44,7 +44,7 @@ def table(figures: Mapping[str, Any]) -> str:
     title = f"Stacked: {stacked[0]['group']}; tok/s to those of the first row, of the row before"
     parts = (
         (head,),
-        _lines("One by one", rows, _SPEED),
+        _lines("One by one; times in ms", rows, _SPEED),
         _lines("", rows, _MEMORY),
         ratios,
         (title,),
@@ -62,7 +62,7 @@ def _lines(title: str, rows: Sequence[Row], columns: Sequence[_Column]) -> list[
     for number, row in enumerate(rows):
         cells = "".join(f"{texts[number]:>{column[1]}}" for column, texts in kept)
         lines.append(f"{row['name']:{_NAME}}{cells}")
-    return lines
+    return [line.rstrip() for line in lines]
 
 
 def _number(value: float | None, places: int = 1) -> str:
