@@ -10,10 +10,9 @@ from pathlib import Path
 from engine.stats import QualitySample
 from pitwall_tui.draw.cells import clean
 from pitwall_tui.draw.debrief import COLUMNS, sign
-from pitwall_tui.picture import picture
+from pitwall_tui.picture import column_heads, picture
 from pitwall_tui.race.debrief import DebriefView, SettingView
 from pitwall_tui.race.effects import Effect
-from pitwall_tui.race.errors import RaceError
 from pitwall_tui.race.latency import LatencyView
 
 _SCHEMA = 1
@@ -34,6 +33,7 @@ def json_text(view: DebriefView) -> str:
         },
         "effects": [_effect(effect) for effect in view.effects],
         "latencies": {f"{found.name.lower()}_ms": _latency(found) for found in view.latencies},
+        **({"ratios": dict(view.ratios)} if view.ratios else {}),
     }
     return json.dumps(document, indent=2) + "\n"
 
@@ -52,9 +52,15 @@ def csv_text(view: DebriefView) -> str:
 def markdown_text(view: DebriefView) -> str:
     """Tables of the settings, of knobs that were turned, and of the race's latencies."""
     parts = [f"# {title(view)}\n"]
-    heads = ("", "setting", *(name.lower() for name in COLUMNS))
+    group = ("run",) if view.grouped else ()
+    heads = ("", "setting", *group, *column_heads(view))
     parts.append(_table(heads, [_cells(setting, view) for setting in view.settings]))
     parts.append("Tokens/s are over the time that the setting's steps took; TTFT and ITL in ms.\n")
+    if view.grouped:
+        parts.append("Rates are set against those of the first row that ran the same.\n")
+    if view.ratios:
+        rows = [[name, f"{ratio:.2f} x"] for name, ratio in view.ratios]
+        parts.append(_table(("ratio", ""), rows))
     if view.effects:
         heads = ("turned", "tok/s before", "after", "ratio", "cars before", "after")
         parts.append(_table(heads, [_turned(effect) for effect in view.effects]))
@@ -76,31 +82,6 @@ def title(view: DebriefView) -> str:
     """What was run, in a line."""
     facts = ", ".join(f"{name} {value}" for name, value in view.facts)
     return clean(f"pitwall debrief: {facts}")
-
-
-# Files
-
-
-def check_target(option: str, target: str | None) -> None:
-    """Raises RaceError now rather than after the race if FILE cannot be written."""
-    if target is None:
-        return
-    path = Path(target)
-    if path.suffix[1:] not in WRITERS:
-        raise RaceError(f"{option} {target}: give a name that ends in .json, .csv, .md or .svg")
-    if path.is_dir() or not path.parent.is_dir():
-        raise RaceError(f"{option} {target}: give a file in a folder that exists")
-
-
-def write(view: DebriefView, option: str, target: str | None) -> None:
-    """To FILE, in the format that its name ends in; raises RaceError."""
-    if target is None:
-        return
-    path = Path(target)
-    try:
-        path.write_text(WRITERS[path.suffix[1:]](view), encoding="utf-8")
-    except OSError as error:
-        raise RaceError(f"{option} {target}: {error.strerror}") from None
 
 
 def write_all(view: DebriefView, folder: Path) -> str:
@@ -128,6 +109,7 @@ def setting_document(setting: SettingView) -> Document:
     return {
         "letter": setting.letter,
         "name": setting.name,
+        **({"group": setting.group} if setting.group else {}),
         "exact": setting.exact,
         "step_seconds": setting.seconds,
         "steps": setting.steps,
@@ -200,9 +182,10 @@ def _cell(text: str) -> str:
 
 def _cells(setting: SettingView, view: DebriefView) -> list[str]:
     glyph, _ = sign(setting)
-    first = view.settings[0]
+    first = view.first(setting)
     figures = [figure(setting, first) for _, figure in COLUMNS.values()]
-    return [f"{setting.letter} {glyph}", setting.name, *figures]
+    group = (setting.group,) if setting.group else ()
+    return [f"{setting.letter} {glyph}", setting.name, *group, *figures]
 
 
 def _turned(effect: Effect) -> list[str]:

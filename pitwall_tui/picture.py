@@ -11,13 +11,14 @@ from pitwall_tui.race.debrief import DebriefView, SettingView
 # Pixels. The plot lies over the table; the table is as wide as its columns.
 _LEFT, _TOP, _PLOT, _LINE, _CHAR = 70, 70, 320, 20, 7.2
 _INK, _DIM, _POINT, _GRID = "#1a1e27", "#59606e", "#0b62b5", "#d9dee7"
-_NAME = 34  # characters
+_NAME, _GROUP = 34, 38  # characters
 _RADIUS = 6
 
 
 def picture(view: DebriefView, title: str) -> str:
     """The whole document; the title is its first line."""
-    wide = _CHAR * (4 + _NAME + sum(cells for cells, _ in COLUMNS.values())) + 2 * 20
+    name = _NAME + (_GROUP if view.grouped else 0)
+    wide = _CHAR * (4 + name + sum(cells for cells, _ in COLUMNS.values())) + 2 * 20
     below = _TOP + _PLOT + 70
     high = below + _LINE * (len(view.settings) + 2)
     body = [
@@ -26,13 +27,19 @@ def picture(view: DebriefView, title: str) -> str:
         _text(20, 52, "tokens/s (of step time) over MiB of weights and KV at its peak", _DIM),
         *_scatter(view.settings, wide - _LEFT - 40),
         *_signs(_TOP + _PLOT + 42),
-        *_table(view.settings, below),
+        *_table(view, name, below),
     ]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide:.0f}" height="{high:.0f}"'
         f' viewBox="0 0 {wide:.0f} {high:.0f}" font-family="monospace" font-size="12"'
         f' role="img" aria-label={quoteattr(clean(title))}>\n' + "\n".join(body) + "\n</svg>\n"
     )
+
+
+def column_heads(view: DebriefView) -> list[str]:
+    """Of the columns, as files have them: rates are set against those of the first setting."""
+    heads = [name.lower() for name in COLUMNS]
+    return ["vs 1st" if view.grouped and head == "vs a" else head for head in heads]
 
 
 def _text(
@@ -88,20 +95,25 @@ def _signs(y: float) -> Iterable[str]:
     yield _text(_LEFT, y, f"text: {words}", _DIM)
 
 
-def _table(settings: Sequence[SettingView], y: float) -> Iterable[str]:
-    yield from _row(y, "", "setting", [name.lower() for name in COLUMNS], _DIM)
-    yield _line(20, y + 6, 20 + _CHAR * (4 + _NAME), y + 6)
-    for number, setting in enumerate(settings, 1):
-        figures = [figure(setting, settings[0]).strip() for _, figure in COLUMNS.values()]
+def _table(view: DebriefView, name: int, y: float) -> Iterable[str]:
+    """Names have so many characters."""
+    yield from _row(y, "", "setting", name, column_heads(view), _DIM)
+    yield _line(20, y + 6, 20 + _CHAR * (4 + name), y + 6)
+    for number, setting in enumerate(view.settings, 1):
+        first = view.first(setting)
+        figures = [figure(setting, first).strip() for _, figure in COLUMNS.values()]
         letter = f"{setting.letter}{sign(setting)[0]}"
-        yield from _row(y + _LINE * number, letter, setting.name, figures, _INK)
+        said = f"{setting.name}; {setting.group}" if setting.group else setting.name
+        yield from _row(y + _LINE * number, letter, said, name, figures, _INK)
 
 
-def _row(y: float, letter: str, name: str, figures: Sequence[str], fill: str) -> Iterable[str]:
-    name = clean(name)
+def _row(
+    y: float, letter: str, text: str, name: int, figures: Sequence[str], fill: str
+) -> Iterable[str]:
+    text = clean(text)
     yield _text(20, y, letter, fill)
-    yield _text(20 + 4 * _CHAR, y, name if len(name) <= _NAME else f"{name[: _NAME - 1]}…", fill)
-    x = 20 + _CHAR * (4 + _NAME)
-    for (cells, _), text in zip(COLUMNS.values(), figures, strict=True):
+    yield _text(20 + 4 * _CHAR, y, text if len(text) <= name else f"{text[: name - 1]}…", fill)
+    x = 20 + _CHAR * (4 + name)
+    for (cells, _), figure in zip(COLUMNS.values(), figures, strict=True):
         x += _CHAR * cells
-        yield _text(x, y, text, fill, anchor="end")
+        yield _text(x, y, figure, fill, anchor="end")

@@ -1,40 +1,56 @@
-"""A race in figures: the JSON document, and a short table of it."""
+"""A race in figures: the JSON document, its debrief, and a short table of it."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from pitwall_tui.race.debrief import DebriefView
 from pitwall_tui.race.errors import RaceError
 from pitwall_tui.race.events import FeedEnded, FeedEvent, RaceStarted
 from pitwall_tui.race.state import RaceState
 
 
-def summary(events: Iterable[FeedEvent]) -> tuple[dict[str, object], tuple[str, ...]]:
-    """The figures of the last race that was run to its end, or of the last race where none was;
-    and in words what else the events say of them.
+class Summary(NamedTuple):
+    """A race's figures, in words what else its events say of them, and its debrief."""
+
+    figures: dict[str, object]
+    notes: tuple[str, ...]
+    debrief: DebriefView
+
+
+def debrief(state: RaceState) -> DebriefView:
+    """What each setting of the race so far gave."""
+    view = state.view(0.0, ("debrief",)).details.debrief
+    assert view is not None
+    return view
+
+
+def summary(events: Iterable[FeedEvent]) -> Summary:
+    """Of the last race that was run to its end, or of the last race where none was.
 
     Raises RaceError where no race was started.
     """
     state = RaceState()
     races, told = 0, 0
-    complete: dict[str, object] = {}
+    complete: tuple[dict[str, object], DebriefView] | None = None
     notes: list[str] = []
     for event in events:
         if isinstance(event, RaceStarted):
             if state.over:
-                complete, told = state.summary(), races
+                complete, told = (state.summary(), debrief(state)), races
             races += 1
         if isinstance(event, FeedEnded):
             notes.append(event.reason)
         state.apply(event)
     if not races:
         raise RaceError("no race was started")
-    if state.over or not complete:
-        complete, told = state.summary(), races
+    if state.over or complete is None:
+        complete, told = (state.summary(), debrief(state)), races
     if races > 1:
         notes.append(f"race {told} of {races}")
     if told == races and not state.over:
         notes.append("the race stops before its flag")
-    return complete, tuple(notes)
+    figures, view = complete
+    return Summary(figures, tuple(notes), view)
 
 
 def print_summary(race: Mapping[str, Any]) -> str:

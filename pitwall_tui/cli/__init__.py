@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     add_race_options(race)
     race.add_argument("--headless", action="store_true", help="run one race without a screen")
     race.add_argument("--json", metavar="FILE|-", help="headless: write the race's figures")
+    _add_files(race, "--debrief", "headless: write what each setting of the knobs gave")
     race.add_argument(
         "--academy", metavar="DIR", help="where the academy keeps its junior (default: nowhere)"
     )
@@ -65,12 +66,20 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--loop", action="store_true", help="begin again at the end")
     replay.add_argument("--headless", action="store_true", help="only sum it up")
     replay.add_argument("--json", metavar="FILE|-", help="headless: write the race's figures")
+    _add_files(replay, "--debrief", "headless: write what each setting of the knobs gave")
     add_wall_arguments(replay)
-    bench = commands.add_parser("bench", help="measure the techniques on one and the same race")
-    bench.add_argument("--laps", type=int, default=5, metavar="N")
+    bench = commands.add_parser(
+        "bench",
+        help="measure the techniques on one and the same race",
+        description="Measures the techniques one by one, then stacked, on one and the same race "
+        "and engine: speed, memory, quality. Takes some five minutes on two idle cores, two of "
+        "them for the stacked row that has no KV cache.",
+    )
+    bench.add_argument("--laps", type=int, default=5, metavar="N", help="default 5")
     bench.add_argument("--repeats", type=int, default=3, metavar="N", help="medians of N runs")
     bench.add_argument("--model", metavar="DIR", help="model folder")
     bench.add_argument("--json", metavar="FILE|-", help="write the figures")
+    _add_files(bench, "--export", "write the table")
     train = commands.add_parser("train", help="remake the chief from simulated races")
     from pitwall_tui.cli.train import add_arguments
 
@@ -84,6 +93,18 @@ def _parser() -> argparse.ArgumentParser:
 
     add_quantize_arguments(quantize)
     return parser
+
+
+def _add_files(parser: argparse.ArgumentParser, option: str, what: str) -> None:
+    """An option that takes files, each in the format of its suffix."""
+    parser.add_argument(
+        option,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help=f"{what}, as .json, .csv, .md or .svg",
+    )
 
 
 def add_race_options(parser: argparse.ArgumentParser) -> None:

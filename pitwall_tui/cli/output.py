@@ -1,22 +1,39 @@
-"""Where figures go: a table for people, JSON for programs, progress on stderr."""
+"""Where figures go: a table for people, files in many formats, progress on stderr."""
 
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pitwall_tui.export import WRITERS
+from pitwall_tui.race.debrief import DebriefView
 from pitwall_tui.race.errors import RaceError
 
 
 def check_json_target(target: str | None) -> None:
     """Raises RaceError now rather than after the race if FILE cannot be written."""
-    if target is None or target == "-":
-        return
+    if target is not None and target != "-":
+        _check_file("--json", target)
+
+
+def check_exports(option: str, targets: Sequence[str]) -> None:
+    """Raises RaceError now rather than after the race if one of the files cannot be written."""
+    for target in targets:
+        if Path(target).suffix[1:] not in WRITERS:
+            *most, last = (f".{end}" for end in WRITERS)
+            ends = f"{', '.join(most)} or {last}"
+            raise RaceError(f"{option} {target}: give a name that ends in {ends}")
+        _check_file(option, target)
+
+
+def _check_file(option: str, target: str) -> None:
     path = Path(target)
     if path.is_dir() or not path.parent.is_dir():
-        raise RaceError(f"--json {target}: give a file in a folder that exists")
+        raise RaceError(f"{option} {target}: give a file in a folder that exists")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise RaceError(f"{option} {target}: it cannot be written: give another file")
 
 
 def write_figures(figures: Mapping[str, Any], table: str, target: str | None) -> None:
@@ -31,6 +48,23 @@ def write_figures(figures: Mapping[str, Any], table: str, target: str | None) ->
             Path(target).write_text(text, encoding="utf-8")
         except OSError as error:
             raise RaceError(f"--json {target}: {error.strerror}") from None
+
+
+def write_exports(view: DebriefView, option: str, targets: Sequence[str]) -> None:
+    """A debrief to each file, in the format that its name ends in, over what is there.
+
+    Raises RaceError for the first that cannot be written, once the others are.
+    """
+    if targets and not view.settings:
+        raise RaceError(f"{option}: nothing to write, not a step of this race was run")
+    failed = ""
+    for path in map(Path, targets):
+        try:
+            path.write_text(WRITERS[path.suffix[1:]](view), encoding="utf-8")
+        except OSError as error:
+            failed = failed or f"{option} {path}: {error.strerror}"
+    if failed:
+        raise RaceError(failed)
 
 
 def say(line: str) -> None:

@@ -9,7 +9,14 @@ from typing import Any
 
 from engine.config import Knobs
 from engine.spec import read_spec
-from pitwall_tui.cli.output import check_json_target, need_terminal, say, write_figures
+from pitwall_tui.cli.output import (
+    check_exports,
+    check_json_target,
+    need_terminal,
+    say,
+    write_exports,
+    write_figures,
+)
 from pitwall_tui.cli.wall import open_wall
 from pitwall_tui.feed.academy import LiveAcademy
 from pitwall_tui.feed.base import Feed
@@ -31,7 +38,7 @@ from pitwall_tui.race.events import (
 )
 from pitwall_tui.race.ghost import Run
 from pitwall_tui.race.state import RaceState
-from pitwall_tui.report import print_summary
+from pitwall_tui.report import debrief, print_summary
 from pitwall_tui.settings import Settings, read_settings
 
 # Often enough to end soon after the last token, seldom enough to leave the cores to the engine.
@@ -50,16 +57,20 @@ def run(args: argparse.Namespace) -> int:
     runs = _recorded_runs(getattr(args, "ghost", None))
     settings = race_settings(args, habits, runs)
     target, record = getattr(args, "json", None), getattr(args, "record", None)
+    exports = getattr(args, "debrief", [])
     headless = getattr(args, "headless", False)
     if not headless:
         if target is not None:
             raise RaceError("--json is for --headless races")
+        if exports:
+            raise RaceError("--debrief is for --headless races: on the screen x writes it")
         need_terminal("pitwall race --headless")
     elif getattr(args, "academy", None) is not None:
         raise RaceError("--academy is for races on the screen")
     elif runs:
         raise RaceError("--ghost is for races on the screen")
     check_json_target(target)
+    check_exports("--debrief", exports)
     # A folder that cannot be served is told before anything starts. The junior that nobody has
     # named is not looked at: the race goes on without one that cannot draft.
     for folder in filter(None, (settings.model, settings.draft)):
@@ -80,7 +91,10 @@ def run(args: argparse.Namespace) -> int:
         run_to_flag(feed, state)
         # Before the feed is closed: a recording that cannot be finished costs no figures.
         figures = state.summary()
-        write_figures(figures, print_summary(figures), target)
+        try:
+            write_figures(figures, print_summary(figures), target)
+        finally:  # one file that cannot be written costs no other
+            write_exports(debrief(state), "--debrief", exports)
     return 0
 
 

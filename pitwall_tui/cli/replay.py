@@ -3,13 +3,20 @@
 import argparse
 import time
 
-from pitwall_tui.cli.output import check_json_target, need_terminal, say, write_figures
+from pitwall_tui.cli.output import (
+    check_exports,
+    check_json_target,
+    need_terminal,
+    say,
+    write_exports,
+    write_figures,
+)
 from pitwall_tui.cli.wall import open_player
 from pitwall_tui.feed.reading import events_of
 from pitwall_tui.feed.replay import ReplayFeed
 from pitwall_tui.paths import asset
 from pitwall_tui.race.errors import RaceError
-from pitwall_tui.report import print_summary, summary
+from pitwall_tui.report import Summary, print_summary, summary
 from pitwall_tui.settings import read_settings
 
 DEMO = asset("races/demo.jsonl.gz")
@@ -18,18 +25,24 @@ DEMO = asset("races/demo.jsonl.gz")
 def run(args: argparse.Namespace) -> int:
     if args.headless:
         check_json_target(args.json)
-        figures, notes = _summary(args.file)
-        for note in notes:
+        check_exports("--debrief", args.debrief)
+        found = _summary(args.file)
+        for note in found.notes:
             say(note)
-        write_figures(figures, print_summary(figures), args.json)
+        try:
+            write_figures(found.figures, print_summary(found.figures), args.json)
+        finally:  # one file that cannot be written costs no other
+            write_exports(found.debrief, "--debrief", args.debrief)
         return 0
     if args.json is not None:
         raise RaceError("--json is for --headless replays")
+    if args.debrief:
+        raise RaceError("--debrief is for --headless replays: on the screen x writes it")
     player = ReplayFeed(args.file, time.monotonic, loop=args.loop)
     return play(args, player, "replay FILE --headless")
 
 
-def _summary(file: str) -> tuple[dict[str, object], tuple[str, ...]]:
+def _summary(file: str) -> Summary:
     events = events_of(file)
     try:
         return summary(events)

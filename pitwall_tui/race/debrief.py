@@ -14,8 +14,8 @@ from pitwall_tui.race.latency import Gaps, LatencyView, latencies
 from pitwall_tui.race.samples import summed
 
 # As many as there are letters for them; steps under more are counted as `others`.
-_LETTERS = ascii_uppercase + ascii_lowercase
-MOST = len(_LETTERS)
+LETTERS = ascii_uppercase + ascii_lowercase
+MOST = len(LETTERS)
 _EFFECTS = 200
 _USUAL = Knobs()
 
@@ -34,7 +34,8 @@ class SettingView:
     drafts, 0 where no snapshot told; `kv_peak` and `kv_mean` are those of used pages,
     `waste_percent` the mean share of their slots without a token. `exact` says that its text is
     the fp32 model's own by construction, as nothing lossy was turned on before either; `quality`
-    what was measured where it is not.
+    what was measured where it is not. `group` says what was run, where settings of the view did
+    not all run the same: only those of one group compare.
     """
 
     letter: str
@@ -60,6 +61,7 @@ class SettingView:
     tokens_a_round: float | None
     exact: bool
     quality: QualitySample | None
+    group: str = ""
 
     @property
     def memory(self) -> int | None:
@@ -82,7 +84,8 @@ class DebriefView:
     """The settings in order of their first steps; together with `others` they are all of the race.
 
     `facts` say by name what race it was; `effects` are the turns of knobs that were measured before
-    and after, the oldest first; `latencies` are TTFT, TPOT, E2E and ITL of the race.
+    and after, the oldest first; `latencies` are TTFT, TPOT, E2E and ITL of the race; `ratios` by
+    title are those of settings that were measured to be compared, none in a race.
     """
 
     facts: tuple[tuple[str, Fact], ...]
@@ -91,6 +94,15 @@ class DebriefView:
     others: Others
     effects: tuple[Effect, ...]
     latencies: tuple[LatencyView, ...]
+    ratios: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def grouped(self) -> bool:
+        return any(setting.group for setting in self.settings)
+
+    def first(self, setting: SettingView) -> SettingView:
+        """The first of its group."""
+        return next(other for other in self.settings if other.group == setting.group)
 
 
 @dataclass(slots=True)
@@ -147,7 +159,7 @@ class Debrief:
     def _setting(self, knobs: Knobs) -> _Setting | None:
         """The one of these knobs, None where there is no letter for it any more."""
         if knobs not in self._settings and len(self._settings) < MOST:
-            self._settings[knobs] = _Setting(_LETTERS[len(self._settings)])
+            self._settings[knobs] = _Setting(LETTERS[len(self._settings)])
         return self._settings.get(knobs)
 
     def _count(self, step: StepStats, setting: _Setting) -> None:
