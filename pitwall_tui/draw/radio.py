@@ -57,5 +57,7 @@ def draw_radio(
         if room <= 0:
             break
         lines = [*_entry(entry, cells, room), *lines]
+    if not radio and not live:
+        lines = [(Span(" silence until the lights go out", "dim"),)]
     head = heading("RADIO", LEGEND if live else (), cells)
     return fit_box((head, *live, *lines), cells, height)
