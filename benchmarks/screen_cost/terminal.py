@@ -89,7 +89,7 @@ class Terminal:
     def answer(self, keys: str, sign: bytes, timeout: float = 10.0) -> float:
         """Seconds from pressing `keys` ("" for none) until `sign` is drawn; raises TimeoutError."""
         with self._arrived:
-            self._looking_for, self._tail, self._found = sign, b"", None
+            self._look_for(sign)
             start = time.monotonic()
             if keys:
                 self.press(keys)
@@ -97,6 +97,9 @@ class Terminal:
                 raise TimeoutError(f"{sign!r} was not drawn within {timeout:g} s of {keys!r}")
             assert self._found is not None
             return self._found - start
+
+    def _look_for(self, sign: bytes) -> None:
+        self._looking_for, self._tail, self._found = sign, b"", None
 
     def first_frame(self) -> float:
         """Seconds from the process's start to the first race on the screen; asked for once."""

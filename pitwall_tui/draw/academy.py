@@ -36,6 +36,10 @@ _NOTE = (
     " the label alone, or the teacher's distribution, softened by T. MATCH is what a race accepts:"
     " the same sample, with the same noise."
 )
+_MARKS = (
+    "In percent: TOP-1 the likeliest token is the teacher's, 1-TV how far the distributions"
+    " overlap, MATCH the same sample. NATS: cross-entropy a token."
+)
 _LOADING = "torch, the teacher and the rows that all read …"
 
 
@@ -264,10 +268,11 @@ def _power(value: float) -> float:
 
 def draw_marks(view: AcademyView, cells: int, height: int) -> Rows:
     """Both students' newest marks on held-out documents."""
-    detail = Span(f"{view.course.held_out_tokens} tokens", "dim") if view.course else Span("")
+    tokens = f"{view.course.held_out_tokens} tokens" if view.course else ""
+    detail = (Span("percent, nats  ", "dim"), Span(tokens, "dim"))
     last = view.exams[-1] if view.exams else None
     rows: list[Row] = [
-        heading("HELD OUT", (detail,), cells),
+        heading("HELD OUT", detail, cells),
         _titles(cells),
         _line(LINE, "distilled", cells, last.distilled if last else None),
         _line(DOTTED, "hard", cells, last.hard if last else None),
@@ -284,9 +289,10 @@ def draw_sweep(view: AcademyView, cells: int, height: int) -> Rows:
     barred = height >= len(rows) + 3 * len(view.rows)
     for row in view.rows:
         rows += [_sweep_line(row, cells, best), *((_bar(row, cells), ()) if barred else ())]
-    note = wrap(_NOTE, max(2, cells - 2))
-    if view.lessons and len(rows) + len(note) < height:
-        rows += [(), *((Span(f" {line}", "dim"),) for line in note)]
+    for text in (_NOTE, _MARKS) if view.lessons else ():
+        note = wrap(text, max(2, cells - 2))
+        if len(rows) + len(note) < height:
+            rows += [(), *((Span(f" {line}", "dim"),) for line in note)]
     return fit_box(rows, cells, height)
 
 

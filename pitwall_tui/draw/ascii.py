@@ -14,13 +14,13 @@ _SIGNS = {
     **dict(zip("▖▘▝▗", ".`',", strict=True)),
     **dict(zip("─━┈┅╍═│┃║┤├┼╋┬┴╵", "-=.--=|||+++++-'", strict=True)),
     **dict(zip("┌┐└┘╭╮╰╯╔╗╚╝", "++++++++++++", strict=True)),
-    **dict(zip("●○◌◉×·•◆", "*0cOx.*+", strict=True)),
+    **dict(zip("●○◌◉×·•◆", "*ocOx.*+", strict=True)),
     **dict(zip("▲▼△▽▸◂▶◀›‹", "^v^v><><><", strict=True)),
     **dict(zip("→←↑↓↵⏎", "><^v//", strict=True)),
     **dict(zip("…–—−∞≈≤≥±²³µ", ".---*~<>~23u", strict=True)),
     **dict(zip("‘’“”«»", "''\"\"<>", strict=True)),
     **dict(zip("★☆✓✗⚑", "**+x!", strict=True)),
-    **dict(zip("‖↻⇧▪▾╱◐", "|@^.v/o", strict=True)),
+    **dict(zip("‖↻⇧▪▾╱◐", "|@^.v/+", strict=True)),
     "🔎": "> ",
 }
 _UPPER = sum(DOTS[0] + DOTS[1])

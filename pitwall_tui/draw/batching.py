@@ -187,7 +187,7 @@ def _mixed(found: tuple[Typical, Typical, Typical], shown: list[tuple[str, int]]
     """Latencies of cars that were served in more than one mode."""
     texts = dict(zip(("TTFT", "TPOT", "E2E"), map(_typical, found), strict=True))
     before = sum(wide for title, wide in shown if title not in texts)
-    said = Span(fit(" cars that were served in more than one", before), "dim")
+    said = Span(fit(" cars served in more than one", before), "dim")
     figures = [Span(fit(texts[title], wide, "right")) for title, wide in shown if title in texts]
     return (Span(fit(" mixed", _NAME)), said, *figures)
 
@@ -201,6 +201,7 @@ def _typical(found: Typical) -> str:
 _FIGURES = 9  # cells of a percentile
 _BEFORE = 5 + 10 + 8 + 3 * _FIGURES
 _EDGE = 10
+_TALL = 3  # rows of a spread, where all have so many
 
 
 def draw_latencies(view: BatchingView | None, cells: int, height: int) -> Rows:
@@ -212,39 +213,46 @@ def draw_latencies(view: BatchingView | None, cells: int, height: int) -> Rows:
     titles = [Span(fit(title, _FIGURES, "right"), "dim") for title in ("p50", "p90", "p99")]
     top = (Span(fit("", 15)), Span(fit("n", 8, "right"), "dim"), *titles)
     rows: list[Row] = [head, top]
-    rows += [_latency(found, cells) for found in view.latencies]
+    tall = _TALL if height >= len(rows) + _TALL * len(view.latencies) else 1
+    rows += [row for found in view.latencies for row in _latency(found, cells, tall)]
     return fit_box(rows, cells, height)
 
 
-def _latency(found: LatencyView, cells: int) -> Row:
+def _latency(found: LatencyView, cells: int, tall: int) -> list[Row]:
+    """Its figures in the last of `tall` rows, which its spread fills."""
     spans = [Span(fit(f" {found.name}", 5), "text bold"), Span(fit(f" {found.scope}", 10), "dim")]
     if not found.count:
         said = "none yet" if found.name in ("TTFT", "ITL") else "no car has ended yet"
-        return (*spans, Span(f"  {said}", "dim"))
+        return [*[()] * (tall - 1), (*spans, Span(f"  {said}", "dim"))]
     spans.append(Span(fit(f"{found.count:,}", 8, "right"), "dim"))
     for value in (found.p50, found.p90, found.p99):
         text = "-" if value is None else duration(value)
         spans.append(Span(fit(text, _FIGURES, "right"), "text bold"))
-    return (*spans, *_histogram(found, cells - _BEFORE))
+    *upper, foot = _histogram(found, cells - _BEFORE, tall)
+    return [*[(Span(" " * _BEFORE), *row) for row in upper], (*spans, *foot)]
 
 
-def _histogram(found: LatencyView, cells: int) -> Row:
+def _histogram(found: LatencyView, cells: int, tall: int) -> list[Row]:
     """From the least to the largest, a cell for each range of equal ratio."""
     room = min(cells - 2 - 2 * _EDGE, 40)
     if room < 4:
-        return ()
+        return [()] * tall
     low, high = found.buckets[0][0], found.buckets[-1][0]
     bars = [0.0] * min(room, high - low + 1)
     for number, many in found.buckets:
         bars[(number - low) * len(bars) // (high - low + 1)] += many
     top = max(bars)
     # What there is at all is seen.
-    drawn = columns([max(bar, top / 8) if bar else 0.0 for bar in bars], top, 1)
-    return (
+    least = top / (8 * tall)
+    drawn = columns([max(bar, least) if bar else 0.0 for bar in bars], top, tall)
+    lines = ["".join(column[line] for column in drawn) for line in reversed(range(tall))]
+    upper: list[Row] = [(Span(" " * (_EDGE + 1)), Span(line, "chart.area")) for line in lines[:-1]]
+    foot = (
         Span(fit(duration(middle(low)), _EDGE, "right"), "dim"),
-        Span(f" {''.join(drawn)} ", "chart.area"),
+        Span(f" {lines[-1]} ", "chart.area"),
         Span(duration(middle(high)), "dim"),
     )
+    return [*upper, foot]
 
 
 # The queue

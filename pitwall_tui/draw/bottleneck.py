@@ -12,6 +12,7 @@ from pitwall_tui.draw.cells import (
     heading,
     row_width,
     spread,
+    wrap,
 )
 from pitwall_tui.race.bottleneck import STAGES, BottleneckView, Phase, PhaseView, Work
 
@@ -42,6 +43,12 @@ _WORDS = {
     "neither": "under both roofs",
     "": "not told",
 }
+_NOTE = (
+    "W and KV: bytes of weights, of keys and values that are read for a token (t); FLOP/B:"
+    " arithmetic for each of those bytes; MBU, MFU: shares of this machine's measured peaks of"
+    " memory and of arithmetic; bound by what alone would take longest: reading, arithmetic, or"
+    " what is outside the model's forward pass."
+)
 _NAME = 12
 _COLUMNS = (
     ("W MiB/t", 8),
@@ -146,6 +153,9 @@ def draw_phases(view: BottleneckView | None, cells: int, height: int) -> Rows:
     for phase in view.phases:
         if phase in kept[:room]:
             rows += [_figures(phase, view, cells), _verdict(phase, view, cells)]
+    small = wrap(_NOTE, max(2, cells - 2))
+    if len(rows) + len(small) < height:
+        rows += [(), *[note(line, cells) for line in small]]
     return fit_box(rows, cells, height)
 
 

@@ -18,6 +18,7 @@ from pitwall_tui.race.view import ChartView, QualityView, TrafficView
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _AXIS = 6  # cells of the axis: a number and its tick
+_LEAST_LABEL = 8  # cells, of one that is cut
 
 
 def ceiling(peak: float) -> float:
@@ -63,7 +64,8 @@ def _axis(line: int, height: int, top: float) -> Span:
 
 
 def _labels(marks: list[tuple[int, str]], cells: int, lines: int) -> list[Row]:
-    """The marks' labels under the plot, each at its mark in the first line that has room."""
+    """The marks' labels under the plot, each at its mark in the first line that has room; one of
+    which next to nothing would be left is left out."""
     rows: list[list[Span]] = [[] for _ in range(lines)]
     for index, (column, label) in enumerate(marks):
         start = min(column, max(0, cells - width(clean(label))))
@@ -71,8 +73,11 @@ def _labels(marks: list[tuple[int, str]], cells: int, lines: int) -> list[Row]:
         if row is None:
             continue
         following = marks[index + lines][0] if index + lines < len(marks) else cells + 1
+        room = following - start - 1
+        if room < min(_LEAST_LABEL, width(clean(label))):
+            continue
         row.append(Span(" " * (start - row_width(row))))
-        row.append(Span(cut(label, max(0, following - start - 1)), "chart.mark"))
+        row.append(Span(cut(label, room), "chart.mark"))
     return [tuple(row) for row in rows]
 
 
@@ -139,6 +144,9 @@ def draw_chart(
     """
     below = 2 if height >= 10 else 1  # lines under the plot
     reads = [*map(_traffic, traffic), *_quality(quality)] if height >= 8 else []
+    if not chart.values:
+        said = Span(" nothing has run yet", "dim")
+        return fit_box((heading("THROUGHPUT", (), cells), (said,)), cells, height)
     head = heading("THROUGHPUT", _figures(chart, () if reads else traffic), cells)
     lines, inside = height - 1 - below - len(reads), cells - _AXIS - 2
     if lines < 2 or inside < 4:

@@ -14,6 +14,7 @@ from pitwall_tui.draw.cells import (
     row_width,
     spread,
     width,
+    wrap,
 )
 from pitwall_tui.draw.chart import ceiling
 from pitwall_tui.draw.gantt import duration
@@ -55,6 +56,11 @@ class SettingLook:
     memory: bool = False
 
 
+_NOTE = (
+    "A row is a setting of the knobs, with what its own steps gave: TOK/S of all cars by step time,"
+    " VS A over the first row, ITL from a car's token to its next, TTFT to its first one, TEXT what"
+    " is known of how far it is from fp32's."
+)
 Figure = Callable[[SettingView, SettingView], str]
 
 # Title, cells, and the figure of a setting in a race that began with another.
@@ -127,6 +133,9 @@ def draw_settings(view: DebriefView | None, look: SettingLook, cells: int, heigh
     if rest:
         said = f" {rest} steps under still more settings, {view.others.output_tokens} tokens"
         rows.append((Span(said, "dim"),))
+    note = [(Span(f" {line}", "dim"),) for line in wrap(_NOTE, max(2, cells - 2))]
+    if height >= len(rows) + len(note) + 1:
+        rows += [*[()] * (height - len(rows) - len(note)), *note]
     return fit_box(rows, cells, height)
 
 

@@ -24,11 +24,10 @@ _PAGES = ("full", "short", "keys")  # how pages are named, from the widest row t
 _SHORT = {
     "memory": "mem",
     "batching": "batch",
-    "workshop": "shop",
+    "workshop": "work",
     "strategy": "strat",
     "academy": "acad",
-    "bottleneck": "neck",
-    "debrief": "brief",
+    "bottleneck": "bottle",
 }
 
 

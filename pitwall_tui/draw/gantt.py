@@ -69,7 +69,8 @@ def scale_of(view: BatchingView, look: Look, cells: int) -> float:
 
 
 def draw_gantt(view: RaceView, look: Look, cells: int, height: int) -> Rows:
-    """Rows over a line of times; over them where knobs changed, under them the picked car."""
+    """Rows over a line of times, a blank one between them where there is room; over them where
+    knobs changed, under them the picked car."""
     batching = view.details.batching
     title = "CARS" if look.cars else "SLOTS"
     if batching is None:
@@ -89,8 +90,10 @@ def draw_gantt(view: RaceView, look: Look, cells: int, height: int) -> Rows:
     rows: list[Row] = [heading(title, _legend(look, window.scale), cells)]
     if marked:
         rows.append((Span(" " * LABEL), *_marks(batching, window)))
-    rows += [_row(line, batching, teams, window, look, picked) for line in shown]
-    rows += [()] * (lines - len(shown))
+    apart = 2 * len(shown) <= lines
+    drawn = [_row(line, batching, teams, window, look, picked) for line in shown]
+    body = [line for row in drawn for line in (row, *[()] * apart)]
+    rows += [*body, *[()] * (lines - len(body))]
     rows.append((Span(" " * LABEL), Span(_times(batching, window), "dim")))
     if about is not None:
         rows.append(about)

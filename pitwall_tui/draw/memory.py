@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from typing import NamedTuple
 
 from engine.stats import PAGE_CACHED, PAGE_FREE, PAGE_RESERVED, PAGE_SHARED, PAGE_USED
@@ -197,8 +197,8 @@ def _run(block: Block, count: int, page_size: int, team: int) -> Span:
 
 
 def draw_chosen(view: RaceView, followed: int | None, cells: int, height: int) -> Rows:
-    """The chosen car's block table by the numbers of its pages, with the middle left out where it
-    is too long."""
+    """The chosen car's block table: which tokens lie in which page, where there is room for it, or
+    else the numbers of its pages, with the middle left out where those are too many."""
     memory, why = view.details.memory, nothing(view)
     if memory is None or why:
         return fit_box((heading("ITS PAGES", (), cells),), cells, height)
@@ -208,6 +208,9 @@ def draw_chosen(view: RaceView, followed: int | None, cells: int, height: int) -
         detail.insert(0, Span(f"junior has {table.drafted}  ", "dim"))
     head = heading(f"{table.code} PAGES", detail, cells)
     team = _teams(view).get(table.code, NOBODY)
+    tabled = _mapped(table, size, f"team.{team}", cells)
+    if 0 < len(tabled) < height:
+        return fit_box((head, *tabled), cells, height)
     entries = [
         Span(
             _entry(table.pages, run, size),
@@ -216,6 +219,42 @@ def draw_chosen(view: RaceView, followed: int | None, cells: int, height: int) -
         for run in _runs_of(table.pages, blocks(table, size))
     ] or [Span("holds no pages now", "dim")]
     return fit_box((head, *_listed(entries, cells, height - 1)), cells, height)
+
+
+_MAPPED = 30  # cells of one page in the table
+
+
+def _mapped(table: TableView, page_size: int, role: str, cells: int) -> list[Row]:
+    """The table page by page, downwards in as many columns as have room."""
+    entries = [
+        _place(place, page, block, page_size, role)
+        for place, (page, block) in enumerate(
+            zip(table.pages, blocks(table, page_size), strict=False)
+        )
+    ]
+    columns = max(1, (cells - 1) // _MAPPED)
+    lines = -(-len(entries) // columns)
+    title = Span(fit(" tokens      page", _MAPPED), "dim")
+    if not entries:
+        return []
+    body = [tuple(chain.from_iterable(entries[line::lines])) for line in range(lines)]
+    return [(title,) * len(entries[::lines]), *body]
+
+
+def _place(place: int, page: int, block: Block, page_size: int, role: str) -> Row:
+    """The tokens of a place in the table, its page, and what the page is like."""
+    first = place * page_size
+    words = {
+        SHARED: f"shared by {block.number}",
+        OWN: "",
+        EMPTY: "empty",
+        PART: f"{block.number} of {page_size} filled",
+    }[block.kind]
+    return (
+        Span(fit(f" {first}-{first + page_size - 1}", 11), "dim"),
+        Span(fit(f"→{page:5d}", 7), "page.shared" if block.kind == SHARED else role),
+        Span(fit(f" {words}", _MAPPED - 18), "dim"),
+    )
 
 
 Run = list[tuple[int, Block]]  # places in the table, and what is there
@@ -288,7 +327,7 @@ def draw_pool(view: RaceView, followed: int | None, cells: int, height: int) -> 
     head = heading("POOL", (Span(run, "dim"), Span(_scale(each), "dim")), cells)
     if below:
         rows += [()] * (lines - 1 - len(rows))
-        rows.append(_pool_legend(view, memory, followed))
+        rows.append(_pool_legend(view, memory, followed, cells))
     return fit_box((head, *rows), cells, height)
 
 
@@ -328,21 +367,21 @@ def _joined(spans: list[Span]) -> list[Span]:
     ]
 
 
-def _pool_legend(view: RaceView, memory: MemoryView, followed: int | None) -> Row:
+def _pool_legend(view: RaceView, memory: MemoryView, followed: int | None, cells: int) -> Row:
+    """What the signs mean, as many of them as have room."""
     table = _chosen(memory, followed)
     team = _teams(view).get(table.code, NOBODY)
-    return (
-        Span(f" {OWN}S ", f"team.{team} bold"),
-        Span(f"{table.code}'s ", "dim"),
-        *(
-            part
-            for kind, word in (
-                (PAGE_SHARED, "shared"),
-                (PAGE_USED, "others'"),
-                (PAGE_RESERVED, "empty"),
-                (PAGE_CACHED, "cached"),
-                (PAGE_FREE, "free"),
-            )
-            for part in (Span(f" {_POOL[kind][0]} ", _POOL[kind][1]), Span(word, "dim"))
-        ),
-    )
+    row: Row = (Span(f" {OWN}S ", f"team.{team} bold"), Span(f"{table.code}'s ", "dim"))
+    for kind, word in (
+        (PAGE_SHARED, "shared"),
+        (PAGE_USED, "others'"),
+        (PAGE_CACHED, "cached"),
+        (PAGE_RESERVED, "empty"),
+        (PAGE_FREE, "free"),
+    ):
+        glyph, role = _POOL[kind]
+        longer = (*row, Span(f" {glyph} ", role), Span(word, "dim"))
+        if row_width(longer) > cells:
+            break
+        row = longer
+    return row

@@ -167,6 +167,9 @@ def draw_pages(pages: PagesView, cells: int, height: int, row: int | None = None
 
     With `row`, of RaceView.cars, the pages of that car are lit.
     """
+    if not pages.total:
+        said = Span(" no pages have been laid out yet", "dim")
+        return fit_box((heading("KV PAGES", (), cells), (said,)), cells, height)
     lines, inside = height - 3, max(0, cells - 2)
     bar = (Span(" "), *pages_bar(pages, inside))
     if lines < 1:

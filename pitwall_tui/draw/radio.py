@@ -61,6 +61,8 @@ def draw_radio(
         if room <= 0:
             break
         lines = [*_entry(entry, cells, room), *lines]
+    if not radio and not live:
+        lines = [(Span(" silence until the lights go out", "dim"),)]
     more = (Span(f"{newer} newer, pgdn", "accent bold"),)
     head = heading("RADIO", more if newer else LEGEND if live else (), cells)
     return fit_box((head, *live, *lines), cells, height)

@@ -30,27 +30,53 @@ _COLUMNS = {
 # Taken on in this order while there is room.
 _ORDER = "position car time ttft tpot e2e tokens laps best pits reason"
 _WIDEST_GAP = 4
+_LEAST_BAR, _WIDEST_BAR = 24, 80
+# What a total means, by how its name begins.
+_MEANS = (
+    ("output tokens", "what all cars have written"),
+    ("seconds", "of engine time"),
+    ("tokens/s", "of all cars together"),
+    ("TTFT", "from a car's place on the grid to its first token"),
+    ("TPOT", "from one token of a car to its next, of cars that have finished"),
+    ("E2E", "from the grid to the flag"),
+    ("KV pages", "the most that were held at once"),
+    ("empty slots", "of those pages: room that was held for tokens yet to come"),
+    ("preemptions", "pages taken from a car, which recomputes them later"),
+    ("prefix cache", "prompt tokens that another car had computed before"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """What is the same for all rows: columns, the gap between them, the winner, the bests."""
+    """What is the same for all rows: columns, the gap between them, the winner, the bests, the
+    cells of a bar of each car's time (0: none) and the longest of those times, in ms."""
 
     names: tuple[str, ...]
     gap: str
     winner: ResultRow
     least: dict[str, float]
+    bar: int
+    longest: float
 
     def head(self) -> Row:
         columns = [_COLUMNS[name] for name in self.names]
         texts = [fit(column.head, column.cells, column.align) for column in columns]
-        return (Span(" " + self.gap.join(texts), "dim"),)
+        signs = "  ░ to the first token █ to the last" if self.bar else ""
+        return (Span(" " + self.gap.join(texts) + signs, "dim"),)
 
     def row(self, row: ResultRow) -> Row:
         spans = [Span(" ")]
         for name in self.names:
             spans += [*self._cell(name, row), Span(self.gap)]
-        return tuple(spans)
+        return (*spans, *self._bar(row))
+
+    def _bar(self, row: ResultRow) -> Row:
+        """A car's time by what it went to, all cars on one scale."""
+        if not self.bar or row.ttft_ms is None or row.e2e_ms is None or not self.longest:
+            return ()
+        length = round(self.bar * row.e2e_ms / self.longest)
+        first = min(length, round(self.bar * row.ttft_ms / self.longest))
+        return (Span("░" * first, "text"), Span("█" * (length - first), f"team.{row.team}"))
 
     def _cell(self, name: str, row: ResultRow) -> Row:
         column, plain = _COLUMNS[name], "dim" if row.race_time is None else "text"
@@ -112,7 +138,10 @@ def _least(rows: tuple[ResultRow, ...]) -> dict[str, float]:
 
 
 def _totals(totals: tuple[tuple[str, str], ...], cells: int, rows: int) -> list[Row]:
-    """The totals over at most `rows` rows; what does not fit is left out."""
+    """The totals over at most `rows` rows, each in one of its own with what it means where there is
+    room; what does not fit is left out."""
+    if totals and rows > len(totals) and cells >= _WIDEST_BAR:
+        return [heading("THE WHOLE RACE", (), cells), *map(_total, totals)]
     lines: list[Row] = [()]
     for name, value in totals:
         part = (Span(f" {name} ", "dim"), Span(f"{value} ", "text bold"))
@@ -120,6 +149,16 @@ def _totals(totals: tuple[tuple[str, str], ...], cells: int, rows: int) -> list[
             lines.append(())
         lines[-1] = (*lines[-1], *part)
     return lines[:rows]
+
+
+def _total(total: tuple[str, str]) -> Row:
+    name, value = total
+    meaning = next((words for start, words in _MEANS if name.startswith(start)), "")
+    return (
+        Span(f" {fit(name, 20)}", "dim"),
+        Span(fit(value, 22, "right"), "text bold"),
+        Span(f"  {meaning}", "dim"),
+    )
 
 
 def _next(countdown: float | None, replay: bool) -> Row:
@@ -145,8 +184,19 @@ def draw_results(
     body: list[Row] = [heading(title, _next(countdown, replay), cells)]
     if view.results:
         names, gap = _chosen(cells)
-        table = _Table(names, " " * gap, view.results[0], _least(view.results))
-        body += [table.head(), *[table.row(row) for row in view.results]]
+        wide = 1 + sum(_COLUMNS[name].cells + gap for name in names)
+        bar = min(_WIDEST_BAR, cells - wide - 1)
+        table = _Table(
+            names,
+            " " * gap,
+            view.results[0],
+            _least(view.results),
+            bar if bar >= _LEAST_BAR else 0,
+            max((row.e2e_ms or 0.0 for row in view.results), default=0.0),
+        )
+        apart = height >= 4 + 2 * len(view.results) + len(view.totals)
+        rows = [(table.row(row), *[()] * apart) for row in view.results]
+        body += [table.head(), *[line for lines in rows for line in lines]]
     room = height - len(body)
     if room >= 3:
         body.append(())

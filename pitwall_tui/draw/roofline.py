@@ -24,7 +24,8 @@ _STEPS = (1, 2, 5)
 def draw_roofline(view: BottleneckView | None, cells: int, height: int) -> Rows:
     """Log-log: memory's slope and the flat peaks, as measured; steps of now by the letters of their
     kinds, of other settings of this race by small ones."""
-    head = heading("ROOFLINE", (Span("GFLOP/s by FLOP/byte, measured", "dim"),), cells)
+    said = (Span("measured, ", "dim"), Span("GFLOP/s by FLOP/byte", "dim"))
+    head = heading("ROOFLINE", said, cells)
     why = _missing(view)
     if view is None or why or cells < _LEAST[0] or height < _LEAST[1]:
         return fit_box((head, note(why, cells)), cells, height)

@@ -49,7 +49,7 @@ def _figures(status: StatusView, ghost: GhostView | None) -> list[Row]:
         (Span(f"{status.tokens_per_second:.0f}", "text bold"), Span(" tok/s", "dim")),
     ]
     if ghost is not None:
-        name = "projection" if ghost.projection else "ghost"
+        name = "ghost projection" if ghost.projection else "ghost"
         delta = Span(f"{ghost_delta(ghost.delta)} s", f"{ghost_role(ghost.delta)} bold")
         figures.append((Span(f"{name} ", "dim"), delta))
     if status.pace > 0:
@@ -81,7 +81,8 @@ def draw_status(view: RaceView, notice: Notice, cells: int, height: int = 1) -> 
     message = status.reason
     room = cells - row_width(left) - (min(_MESSAGE, len(message)) + 2 if message else 0)
     right: list[Span] = []
-    for figure in _figures(status, view.ghost):
+    figures = _figures(status, view.ghost) if view.cars else [(Span(status.source, "dim"),)]
+    for figure in figures:
         part = (Span("  "), *figure)
         if row_width((*right, *part)) + 1 > room:
             break

@@ -4,7 +4,7 @@ from functools import lru_cache
 from itertools import pairwise
 from math import hypot
 
-from pitwall_tui.draw.cells import DOTS, Row, Rows, Span, cut, fit, fit_box, heading
+from pitwall_tui.draw.cells import DOTS, Row, Rows, Span, clean, cut, fit, fit_box, heading, width
 from pitwall_tui.race.view import CarView, Flag, RaceView
 
 Point = tuple[float, float]
@@ -169,7 +169,8 @@ def legend(teams: tuple[tuple[str, str], ...], cells: int, least: int) -> Rows:
 def draw_track(view: RaceView, cells: int, height: int, followed: int | None = None) -> Rows:
     """The map: a head, the circuit with its cars, the legend by team; car number `followed` is
     boxed."""
-    head = heading("TRACK", (Span(cut(view.title, cells - 9), "dim"),), cells)
+    name = view.title if width(clean(view.title)) <= cells - 9 else view.circuit.capitalize()
+    head = heading("TRACK", (Span(cut(name, cells - 9), "dim"),), cells)
     names = legend(view.teams, cells, 8 if height >= 16 else 6) if height >= 10 else ()
     lines = height - 1 - len(names)
     if lines < 1 or cells < 3:

@@ -45,7 +45,8 @@ def draw_whatif(view: BottleneckView | None, case: WhatIf, cells: int, height: i
     found = {name: project(replace(case, model=name), machine, shares) for name in MODELS}
     rows: list[Row] = [head, *_dials(case, cells)]
     if not (machine.gbs and all(machine.gflops)):
-        rows.append((Span(f" {UNMEASURED}: choose another", "chart.mark"),))
+        said = wrap(f"{UNMEASURED}: choose another", max(2, cells - 2))
+        rows += [(Span(f" {line}", "chart.mark"),) for line in said]
         return fit_box(rows, cells, height)
     rows += _table(found, case, cells)
     rows += _detail(found[case.model], case, machine, shares)
