@@ -239,11 +239,16 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     def _looked_at(self) -> Collection[str]:
         """The details that the screen draws."""
-        screen = self._screen_stack[-1] if self._screen_stack else None
+        screen = self._on_top
         return screen.details if isinstance(screen, WallScreen) else ()
 
+    @property
+    def _on_top(self) -> Screen[Any] | None:
+        """The screen that is seen; None before the first, and while the app ends."""
+        return self._screen_stack[-1] if self._screen_stack else None
+
     def _show(self) -> None:
-        screen = self.screen
+        screen = self._on_top
         if isinstance(screen, WallScreen):
             fps = self.fps / self._cadence.ticks_per_frame
             screen.show(*self.latest(), self._beat, fps)

@@ -511,6 +511,15 @@ async def test_leaving_closes_the_feed_once(key: str, status: int, build: Build)
     assert app.return_code == status
 
 
+async def test_news_of_a_screen_that_has_just_gone_is_no_crash(build: Build) -> None:
+    """Messages may still come while the app ends, and there is nothing to draw them on."""
+    app = build()
+    async with running(app):
+        app.exit()
+    assert app._screen_stack == []
+    app.on_wall_screen_changed()
+
+
 def test_a_crash_closes_the_feed_once(
     build: Build, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

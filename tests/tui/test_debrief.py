@@ -89,13 +89,6 @@ def test_a_drawing_fills_its_box_exactly(
 
 
 @pytest.mark.parametrize("name", DRAWINGS)
-@pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 40), (300, 1), (11, 5), (300, 100)])
-def test_the_least_and_the_largest_boxes(name: str, size: tuple[int, int]) -> None:
-    for view in (None, NONE, VIEW, many()):
-        assert fill(DRAWINGS[name](view, SettingLook(), *size), *size)
-
-
-@pytest.mark.parametrize("name", DRAWINGS)
 @pytest.mark.parametrize("view", [None, NONE])
 def test_before_the_first_step_it_is_said_that_nothing_has_run(
     name: str, view: DebriefView | None

@@ -103,16 +103,6 @@ def test_a_drawing_fills_its_box_exactly(
     assert {row_width(row) for row in rows} == {cells}
 
 
-@pytest.mark.parametrize("name", DRAWINGS)
-@pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 40), (300, 1), (7, 5), (300, 100)])
-def test_the_least_and_the_largest_boxes(name: str, size: tuple[int, int]) -> None:
-    cells, height = size
-    for view in (views.empty(), views.racing(), views.finished()):
-        rows = DRAWINGS[name](view, cells, height)
-        assert len(rows) == height
-        assert {row_width(row) for row in rows} == {cells}
-
-
 @pytest.mark.parametrize("cells", [1, 20, 78, 92, 300])
 def test_help_is_as_wide_as_asked(cells: int) -> None:
     assert {row_width(row) for row in help_rows(cells)} == {cells}

@@ -95,16 +95,6 @@ def test_a_drawing_fills_its_box_exactly(
     assert {row_width(row) for row in rows} == {cells}
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("name", DRAWINGS)
-@pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 40), (300, 1), (7, 5), (300, 100)])
-def test_the_least_and_the_largest_boxes(name: str, moment: str, size: tuple[int, int]) -> None:
-    cells, height = size
-    rows = DRAWINGS[name](MOMENTS[moment](), 3, cells, height)
-    assert len(rows) == height
-    assert {row_width(row) for row in rows} == {cells}
-
-
 # Block tables
 
 
