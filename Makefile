@@ -4,7 +4,7 @@ VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: race test lint types contracts tests snapshots clean
+.PHONY: race test lint types contracts tests snapshots layouts tour clean
 
 race: $(VENV)/ready
 	$(BIN)/pitwall
@@ -27,6 +27,12 @@ tests: $(VENV)/ready-dev
 snapshots: $(VENV)/ready-dev
 	$(BIN)/pytest -n 2 tests/tui --snapshot-update
 	cp 'tests/tui/__snapshots__/test_snapshots/test_race[160x45].svg' docs/race.svg
+
+layouts: $(VENV)/ready
+	$(BIN)/python -m docs.layouts
+
+tour: $(VENV)/ready
+	$(BIN)/python -m docs.tour
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -221,7 +221,7 @@ def draw_chosen(view: RaceView, followed: int | None, cells: int, height: int) -
     return fit_box((head, *_listed(entries, cells, height - 1)), cells, height)
 
 
-_MAPPED = 30  # cells of one page in the table
+_MAPPED = 32  # cells of one page in the table
 
 
 def _mapped(table: TableView, page_size: int, role: str, cells: int) -> list[Row]:
@@ -248,7 +248,7 @@ def _place(place: int, page: int, block: Block, page_size: int, role: str) -> Ro
         SHARED: f"shared by {block.number}",
         OWN: "",
         EMPTY: "empty",
-        PART: f"{block.number} of {page_size} filled",
+        PART: f"{block.number}/{page_size} filled",
     }[block.kind]
     return (
         Span(fit(f" {first}-{first + page_size - 1}", 11), "dim"),

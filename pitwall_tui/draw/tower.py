@@ -295,7 +295,7 @@ def draw_tower(
     )
     rows: list[Row] = [fit_row((Span(head, "title"),), cells, "title-back")]
     if not view.cars:
-        rows.append((Span(" the cars come to the grid once the engine is up", "dim"),))
+        rows.append((Span(" the grid forms once the engine is up", "dim"),))
     fastest = min((car.best_lap for car in view.cars if car.best_lap is not None), default=None)
     against = view.followed.get(followed) if followed is not None else None
     for index, car in enumerate(view.cars):

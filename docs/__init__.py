@@ -1,0 +1,1 @@
+"""Pages about pitwall, and the scripts that draw their pictures from the app itself."""
