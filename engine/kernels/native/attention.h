@@ -155,49 +155,58 @@ static float soften(float *scores, int n) {
     return vf_sum(sum);
 }
 
-/* out[g][channel ...] = sum over slots of weight[g][s] * v[s] / total[g], for some channels. */
-INLINE void mix(const Cache *cache, int int8, int64_t row, const int32_t *table, int context,
-                const float *weights, int stride, const float *total, float *out, int queries,
-                int channel, int vectors) {
+/* out[g][channel ...] += sum over a page's slots of weight[g][s] * v[s], for some channels; where
+ * it `begins`, there is nothing in `out` yet. */
+INLINE void mix_page(const Cache *cache, int int8, size_t at, int slots, const float *weights,
+                     int stride, float *out, int queries, int channel, int vectors, int begins,
+                     size_t ahead) {
     vf sums[MOST_QUERIES][VECTORS];
     for (int g = 0; g < queries; g++)
-        for (int i = 0; i < vectors; i++) sums[g][i] = vf_zero();
+        for (int i = 0; i < vectors; i++)
+            sums[g][i] = begins ? vf_zero() : vf_load(out + (size_t)g * cache->head + i * LANES);
+    for (int s = 0; s < slots; s++) {
+        if (channel == 0) ask(cache, int8, ahead + (size_t)s, 1);
+        vf v[VECTORS];
+        for (int i = 0; i < vectors; i++) v[i] = element(cache, int8, at + s, channel + i * LANES);
+        float scale = int8 ? cache->scale[at + s] : 1.0f;
+        for (int g = 0; g < queries; g++) {
+            float weight = weights[(size_t)g * stride + s];
+            vf by = vf_set(int8 ? weight * scale : weight);
+            for (int i = 0; i < vectors; i++) sums[g][i] = vf_fma(by, v[i], sums[g][i]);
+        }
+    }
+    for (int g = 0; g < queries; g++)
+        for (int i = 0; i < vectors; i++)
+            vf_store(out + (size_t)g * cache->head + i * LANES, sums[g][i]);
+}
+
+/* out[g] = sum over slots of weight[g][s] * v[s] / total[g]. All channels of a page before the next
+ * one: it is read once from memory, and then from the first cache. */
+INLINE void mix(const Cache *cache, int int8, int64_t row, const int32_t *table, int context,
+                const float *weights, int stride, const float *total, float *out, int queries) {
     Walk to = walk(cache, int8, row - cache->kv_heads, table, context);
     for (int first = 0; first < context; first += cache->page_size) {
         size_t at = slot_of(cache, row, table[first / cache->page_size]);
         size_t ahead = slot_ahead(&to, to.pages + first / cache->page_size);
         int slots = context - first < cache->page_size ? context - first : cache->page_size;
-        for (int s = 0; s < slots; s++) {
-            if (channel == 0) ask(cache, int8, ahead + (size_t)s, 1);
-            vf v[VECTORS];
-            for (int i = 0; i < vectors; i++) v[i] = element(cache, int8, at + s, channel + i * LANES);
-            float scale = int8 ? cache->scale[at + s] : 1.0f;
-            for (int g = 0; g < queries; g++) {
-                float weight = weights[(size_t)g * stride + first + s];
-                vf by = vf_set(int8 ? weight * scale : weight);
-                for (int i = 0; i < vectors; i++) sums[g][i] = vf_fma(by, v[i], sums[g][i]);
-            }
-        }
-    }
-    for (int g = 0; g < queries; g++)
-        for (int i = 0; i < vectors; i++)
-            vf_store(out + (size_t)g * cache->head + channel + i * LANES,
-                     vf_div(sums[g][i], vf_set(total[g])));
-}
-
-INLINE void mix_queries(const Cache *cache, int int8, int64_t row, const int32_t *table,
-                        int context, const float *weights, int stride, const float *total,
-                        float *out, int queries) {
-    int channel = 0;
+        int channel = 0;
 #define MIX(G, V) \
-    mix(cache, int8, row, table, context, weights, stride, total, out, G, channel, V)
+    mix_page(cache, int8, at, slots, weights + first, stride, out + channel, G, channel, V, \
+             first == 0, ahead)
 #define MIX_ALL(V) \
     switch (queries) { case 1: MIX(1, V); break; case 2: MIX(2, V); break; \
                        case 3: MIX(3, V); break; default: MIX(4, V); }
-    for (; channel + VECTORS * LANES <= cache->head; channel += VECTORS * LANES) MIX_ALL(VECTORS)
-    for (; channel < cache->head; channel += LANES) MIX_ALL(1)
+        for (; channel + VECTORS * LANES <= cache->head; channel += VECTORS * LANES)
+            MIX_ALL(VECTORS)
+        for (; channel < cache->head; channel += LANES) MIX_ALL(1)
 #undef MIX_ALL
 #undef MIX
+    }
+    for (int g = 0; g < queries; g++)
+        for (int i = 0; i < cache->head; i += LANES) {
+            float *at = out + (size_t)g * cache->head + i;
+            vf_store(at, vf_div(vf_load(at), vf_set(total[g])));
+        }
 }
 
 INLINE void attend_in(const Cache *cache, int int8, int layer, int kv_head, const int32_t *table,
@@ -210,8 +219,8 @@ INLINE void attend_in(const Cache *cache, int int8, int layer, int kv_head, cons
         int some = queries - g < MOST_QUERIES ? queries - g : MOST_QUERIES;
         float *weights = scratch + (size_t)g * stride;
         for (int i = 0; i < some; i++) total[i] = soften(weights + (size_t)i * stride, context);
-        mix_queries(cache, int8, row + cache->kv_heads, table, context, weights, stride,
-                    total, out + (size_t)g * cache->head, some);
+        mix(cache, int8, row + cache->kv_heads, table, context, weights, stride, total,
+            out + (size_t)g * cache->head, some);
     }
 }
 
