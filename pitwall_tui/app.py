@@ -165,6 +165,11 @@ class PitWallApp(App[None], inherit_bindings=False):
 
     def tick(self) -> None:
         """Take what the feed has brought, and draw one frame."""
+        self.take()
+        self.draw()
+
+    def take(self) -> None:
+        """Take what the feed has brought, little by little also where frames are few."""
         news = [reason for event in self.feed.pull() for reason in self._take(event)]
         if news:
             more = f" (and {len(news) - 1} more)" if len(news) > 1 else ""
@@ -172,6 +177,9 @@ class PitWallApp(App[None], inherit_bindings=False):
         for found in self.feed.studies():
             self._workshop.apply(found)
         self._school.pull()
+
+    def draw(self) -> None:
+        """Draw one frame."""
         self._frame = self._make_frame()
         if arrival := self._school.arrived(self._frame.live):
             self._say(arrival)
@@ -305,8 +313,9 @@ class PitWallApp(App[None], inherit_bindings=False):
         now = time.monotonic()
         lateness = now - self._ticked_at - 1 / self.fps
         self._ticked_at = now
+        self.take()
         if self._cadence.due(lateness, self._is_writing()):
-            self.tick()
+            self.draw()
 
     def _is_writing(self) -> bool:
         """Whether the terminal has yet to take a part of what was drawn last."""

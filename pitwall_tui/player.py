@@ -68,13 +68,13 @@ class PlayerApp(PitWallApp, inherit_bindings=False):
         super().__init__(player, RaceState(player.source), clock=clock, fps=fps, wall=wall)
         self.add_class("-replay")
 
-    def tick(self) -> None:
+    def take(self) -> None:
         elsewhere = self.player.turn()
         if elsewhere is not None:
             self.state = elsewhere
             self.ended = None
             self._moves, self._fresh = Moves(), Fresh()
-        super().tick()
+        super().take()
 
     def _playback(self) -> PlaybackView:
         return self.player.view()

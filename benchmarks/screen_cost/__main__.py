@@ -218,7 +218,10 @@ def main() -> int:
         settings = Settings(
             columns, rows, args.laps, args.repeats, args.seconds, args.minutes, args.pace, home
         )
-        figures = {name: PARTS[name](settings) for name in parts}
+        figures = {}
+        for name in parts:
+            figures[name] = PARTS[name](settings)
+            say(f"{name}: {json.dumps(figures[name])}")
     print(json.dumps({"size": args.size, **figures}, indent=2))
     return 0
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Queue
+from time import monotonic
 
 import pytest
 from hypothesis import given
@@ -196,12 +197,31 @@ def test_a_busy_machine_makes_frames_fewer_until_it_rests() -> None:
     assert play(cadence, terminal, 10) == 100
 
 
+def test_one_late_tick_makes_no_frame_rarer() -> None:
+    cadence, terminal = Cadence(), Terminal(rate=1e9)
+    assert play(cadence, terminal, 9, lambda at: 1.0 if at % 3.0 == 0 else 0.0) == 90
+
+
+async def test_the_app_takes_everything_where_frames_are_few() -> None:
+    app = wall_app(Wall())
+    app.fps = 10
+    async with running(app) as pilot:
+        taken, drawn = [], []
+        app.take, app.draw = lambda: taken.append(1), lambda: drawn.append(1)  # type: ignore[method-assign]
+        app._cadence.ticks_per_frame = 4
+        for _ in range(8):
+            app._ticked_at = monotonic()
+            app._on_interval()
+        assert (len(taken), len(drawn)) == (8, 2)
+        await pilot.pause()
+
+
 async def test_the_app_draws_nothing_while_the_terminal_is_behind() -> None:
     app = wall_app(Wall())
     app.fps = 10
     async with running(app) as pilot:
         drawn: list[int] = []
-        app.tick = lambda: drawn.append(1)  # type: ignore[method-assign]
+        app.draw = lambda: drawn.append(1)  # type: ignore[method-assign]
         writer = type("Writer", (), {"_queue": Queue()})()
         app._driver._writer_thread = writer  # type: ignore[union-attr]
         writer._queue.put("a frame")
