@@ -79,7 +79,7 @@ def lives(
     return draw(st.integers(least, least + 4)), page_size, [*first, *then]
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(lives())
 def test_no_schedule_changes_a_token(
     toy_folder: Path, drawn: tuple[int, int, list[Operation]]

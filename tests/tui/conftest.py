@@ -1,9 +1,11 @@
 """What all tests of the screens share: a plain environment, and apps over fixed moments."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from textual.css.stylesheet import CSSLocation, Stylesheet
 
 from pitwall_tui.app import PitWallApp
 from pitwall_tui.race.view import RaceView
@@ -21,6 +23,23 @@ MOMENTS: dict[str, Callable[[], RaceView]] = {
 }
 
 Build = Callable[..., PitWallApp]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _style_sheets_are_parsed_once() -> Iterator[None]:
+    """A third of an app's start, and the same for all: Textual keeps it for one app alone."""
+    parse, parsed = Stylesheet._parse_rules, {}
+
+    def once(self: Stylesheet, css: str, read_from: CSSLocation, *args: Any, **more: Any) -> Any:
+        variables = tuple(sorted(self._variables.items()))
+        key = (css, read_from, args, tuple(sorted(more.items())), variables)
+        if key not in parsed:
+            parsed[key] = parse(self, css, read_from, *args, **more)
+        return parsed[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stylesheet, "_parse_rules", once)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ import pitwall_tui
 from pitwall_tui.app import PitWallApp
 from pitwall_tui.draw.ascii import to_ascii
 from pitwall_tui.draw.cells import clean, width
+from pitwall_tui.race.view import RaceView
 from pitwall_tui.settings import Wall
 from pitwall_tui.widgets.ascii import Ascii
 from tests.tui import views
@@ -90,21 +91,27 @@ def _lines(app: PitWallApp) -> list[str]:
     return [strip.text for strip in app.screen._compositor.render_strips()]
 
 
-@pytest.mark.parametrize("size", [(80, 24), (160, 45)])
-async def test_every_page_is_drawn_in_ascii(size: tuple[int, int]) -> None:
-    unlike = 0
-    for view in (views.drafting(), views.loading(), views.finished()):
-        app = _ascii_app(view)
-        visited = []
-        async with on_tour(app, size) as pilot:
-            async for page in pages(app, pilot):
-                lines = _lines(app)
-                assert "".join(lines).isascii(), page
-                assert {len(line) for line in lines} == {size[0]}
-                own = "".join(span.text for p in panels(app) for row in p._rows for span in row)
-                unlike += not own.isascii()
-                visited.append(page)
-        assert len(visited) == len(PAGES)
+@pytest.mark.parametrize(
+    ("view", "size"),
+    [
+        (views.drafting(), (80, 24)),
+        (views.loading(), (160, 45)),
+        (views.finished(), (160, 45)),
+    ],
+    ids=["drafting", "loading", "finished"],
+)
+async def test_every_page_is_drawn_in_ascii(view: RaceView, size: tuple[int, int]) -> None:
+    unlike, visited = 0, []
+    app = _ascii_app(view)
+    async with on_tour(app, size) as pilot:
+        async for page in pages(app, pilot):
+            lines = _lines(app)
+            assert "".join(lines).isascii(), page
+            assert {len(line) for line in lines} == {size[0]}
+            own = "".join(span.text for p in panels(app) for row in p._rows for span in row)
+            unlike += not own.isascii()
+            visited.append(page)
+    assert len(visited) == len(PAGES)
     assert unlike > 5  # there was something to translate
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from textual.color import Color
 from textual.theme import BUILTIN_THEMES, Theme
 
 from pitwall_tui.app import PitWallApp
-from pitwall_tui.draw.cells import Span
+from pitwall_tui.draw.cells import Rows, Span
 from pitwall_tui.theme import OWN, PITWALL, PITWALL_COLOUR_BLIND, following, names
 from pitwall_tui.widgets.palette import Palette
 from tests.tui import views
@@ -35,24 +36,28 @@ class Seen(NamedTuple):
 
 
 async def _look() -> set[Seen]:
+    """One moment as all pages show it, and others in the panels that they are made of."""
     seen = set()
-    for view in (views.drafting(), views.racing(), views.loading(), views.finished()):
-        app = PitWallApp(FakeFeed(), StillState(view), FakeAcademy(), clock=lambda: 10.0, fps=0)
-        app._disable_notifications = True
-        async with on_tour(app, (160, 45)) as pilot:
-            async for _ in pages(app, pilot):
-                seen |= set(_spans(app))
+    state = StillState(views.drafting())
+    app = PitWallApp(FakeFeed(), state, FakeAcademy(), clock=lambda: 10.0, fps=0)
+    app._disable_notifications = True
+    async with on_tour(app, (160, 45)) as pilot:
+        async for _ in pages(app, pilot):
+            for panel in panels(app):
+                bar = panel.styles.background == Color.parse(PITWALL.background or "")
+                own = "background" if bar else "surface"
+                seen |= set(_spans(panel._rows, own))
+                for view in (views.racing(), views.loading(), views.finished()):
+                    frame = replace(app._frame, view=view, live=view)
+                    seen |= set(_spans(panel.picture(frame, *panel.size), own))
     return seen
 
 
-def _spans(app: PitWallApp) -> Iterator[Seen]:
-    for panel in panels(app):
-        bar = panel.styles.background == Color.parse(PITWALL.background or "")
-        own = "background" if bar else "surface"
-        for span in (span for row in panel._rows for span in row):
-            if span.text.strip():
-                role = span.role.split()[0] if span.role else "text"
-                yield Seen(role, span.back or own, bool(re.search(r"[A-Za-z0-9]", span.text)))
+def _spans(rows: Rows, own: str) -> Iterator[Seen]:
+    for span in (span for row in rows for span in row):
+        if span.text.strip():
+            role = span.role.split()[0] if span.role else "text"
+            yield Seen(role, span.back or own, bool(re.search(r"[A-Za-z0-9]", span.text)))
 
 
 @pytest.fixture(scope="module")
