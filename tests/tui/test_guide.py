@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 
 from engine.config import Knobs
 from pitwall_tui.app import PitWallApp
-from pitwall_tui.commands import KEYS
+from pitwall_tui.commands import DEFAULTS, KEYS
 from pitwall_tui.draw.cells import plain, wrap
 from pitwall_tui.draw.guide import draw_guide
 from pitwall_tui.draw.spoken import spoken
@@ -268,6 +268,8 @@ def test_picture(title: str, told: bool, size: tuple[int, int], snap_compare: Co
         assert isinstance(pilot.app, PitWallApp)
         await step(pilot.app, pilot)
 
-    app = guided(view=recorded("racing"))
+    moment = recorded("racing")
+    usual = tuple(replace(knob, value=DEFAULTS[knob.name], pending=None) for knob in moment.knobs)
+    app = guided(view=replace(moment, knobs=usual))
     prepare = welcome if title == "GUIDED RACE" else _at(title, told)
     assert snap_compare(app, terminal_size=size, run_before=prepare)

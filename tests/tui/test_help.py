@@ -77,7 +77,10 @@ def test_every_page_tells_all_keys_and_knobs() -> None:
         assert all(f"{knob.name}: " in shown for knob in KNOB_KEYS)
 
 
-OWN = [("up k", "car ahead"), ("down j", "car behind"), ("escape", "let go")]
+OWN = [
+    *(("up k", "car ahead"), ("down j", "car behind"), ("escape", "let go")),
+    *(("pageup", "earlier radio"), ("pagedown", "later radio")),
+]
 OPENED = {
     "RaceScreen": (),
     "ResultsScreen": ("r",),

@@ -43,6 +43,8 @@ def test_ticks_on_time_are_all_frames() -> None:
 def test_late_ticks_halve_the_frames_and_time_brings_them_back() -> None:
     cadence = Cadence()
     cadence.due(LATE * 1.5)
+    assert cadence.ticks_per_frame == 1  # a single one is no reason
+    cadence.due(LATE * 1.5)
     assert cadence.ticks_per_frame == 2
     assert sum(cadence.due(0.0) for _ in range(20)) == 10
     for _ in range(20):

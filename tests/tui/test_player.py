@@ -21,13 +21,14 @@ from pitwall_tui.draw.player import SIGNS, clock, draw_player
 from pitwall_tui.feed.replay import ReplayFeed
 from pitwall_tui.player import PLAYER, PlayerApp, player_keys
 from pitwall_tui.race.playback import Mark, PlaybackView
+from pitwall_tui.race.state import RaceState
 from pitwall_tui.screens.help import HelpScreen
 from pitwall_tui.screens.race import RaceScreen
 from pitwall_tui.screens.results import ResultsScreen
 from pitwall_tui.widgets.panels import HelpPage, KeyBar, KnobBar, StatusLine, Tower
 from tests.feed.test_feed_record import Clock
 from tests.feed.test_feed_recorder import SEASON
-from tests.feed.test_feed_replay import LENGTH, after, events_until, record
+from tests.feed.test_feed_replay import LENGTH, events_until, record
 from tests.tui.recorded import FILE
 
 Compare = Callable[..., bool]
@@ -59,7 +60,9 @@ def text_of(app: PlayerApp, panel: type) -> str:
 
 
 def stands_where_played(app: PlayerApp) -> None:
-    expected = after(events_until(app.player.view().position))
+    expected = RaceState("replay")
+    for event in SEASON[: events_until(app.player.view().position)]:
+        expected.apply(event)
     if app.ended is not None:
         expected.apply(app.ended)
     assert app.state.view(0.0) == expected.view(0.0)
