@@ -52,15 +52,15 @@ def test_a_team_that_is_not_known_is_grey() -> None:
     assert palette.style(Span("x", "team.255")) == palette.style(Span("x", "dim"))
 
 
-@pytest.mark.parametrize("name", [*(theme.name for theme in OWN), *BUILTIN_THEMES])
-async def test_no_theme_is_fatal(name: str, build: Build) -> None:
+async def test_no_theme_is_fatal(build: Build) -> None:
     app = build("racing")
     async with app.run_test(size=(80, 24)) as pilot:
-        app.theme = name
-        await pilot.pause()
-        app.tick()
-        await pilot.pause()
-        assert "KES" in app.export_screenshot()
+        for name in (*(theme.name for theme in OWN), *BUILTIN_THEMES):
+            app.theme = name
+            await pilot.pause()
+            app.tick()
+            await pilot.pause()
+            assert "KES" in app.export_screenshot(), name
 
 
 async def test_no_colour_leaves_every_sign(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
