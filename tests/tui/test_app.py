@@ -56,7 +56,7 @@ async def test_a_key_turns_its_knob(build: Build) -> None:
 def _forget(app: PitWallApp) -> None:
     """What was asked for so far, here and at the feed."""
     feed_of(app).commands.clear()
-    app._asked = None
+    app._asked.refused()
     app.tick()
 
 

@@ -102,7 +102,7 @@ async def test_a_click_turns_a_knob_on_every_page_as_its_key_does(
         for knob in (KNOB_KEYS[0], KNOB_KEYS[-1]):
             before = next(n for n, span in enumerate(spans) if f"'{knob.name}'" in span.action)
             feed_of(app).commands.clear()
-            app._asked = None
+            app._asked.refused()
             await pilot.click(KnobBar, offset=(row_width(spans[:before]), 0))
             await pilot.press(knob.key)
             clicked, pressed = feed_of(app).sent("knobs")
