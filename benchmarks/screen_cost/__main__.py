@@ -80,7 +80,7 @@ def screens(settings: Settings) -> dict[str, Any]:
         for name in (*PAGES, "race after all pages"):
             terminal.press(PAGES["race"])
             time.sleep(0.3)
-            terminal.answer("n", b"lights out", 60.0)
+            terminal.answer("n", b"LAP 1/", 60.0)
             terminal.press(PAGES.get(name, PAGES["race"]))
             time.sleep(SETTLE_SECONDS)
             start, spent, drawn = time.monotonic(), terminal.seconds, terminal.counted

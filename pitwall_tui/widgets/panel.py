@@ -1,6 +1,6 @@
 """The one way in which drawings get onto the screen."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from rich.segment import Segment
@@ -82,6 +82,8 @@ class Panel(Widget):
         self._palette: Palette | None = None
         self._rows: Rows = ()
         self._drawn: Frame | None = None
+        self._inputs: Hashable = None
+        self._of_inputs: Rows = ()
         self._drawn_size = Size(0, 0)
         self._strips: dict[int, Strip] = {}
         self._styles: dict[tuple[str, str, str], Style] = {}
@@ -89,6 +91,12 @@ class Panel(Widget):
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
         """The rows of `frame` at a size."""
         raise NotImplementedError
+
+    def once(self, inputs: Hashable, draw: Callable[[], Rows]) -> Rows:
+        """What was drawn last, where that was of the same inputs: bars hardly ever change."""
+        if inputs != self._inputs:
+            self._inputs, self._of_inputs = inputs, draw()
+        return self._of_inputs
 
     def show(self, frame: Frame, palette: Palette) -> None:
         """Take a new frame; rows that differ from those on the screen are marked for repaint."""

@@ -172,15 +172,23 @@ class KnobBar(Panel):
         rows: Rows = ()
         if frame.playback is not None:
             rows = draw_player(frame.playback, cells, min(height, 1))
-        return (*rows, *draw_knobs(frame.live.knobs, cells, height - len(rows), frame.keys))
+        knobs, room = frame.live.knobs, height - len(rows)
+        bar = self.once(
+            (knobs, cells, room, id(frame.keys)),
+            lambda: draw_knobs(knobs, cells, room, frame.keys),
+        )
+        return (*rows, *bar)
 
 
 class KeyBar(Panel):
     """The pages and all keys."""
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
-        commands = frame.keys.commands
-        return draw_footer(frame.active, cells, height, commands, page=self.page, own=self.keys)
+        active, commands = frame.active, frame.keys.commands
+        return self.once(
+            (active, cells, height, commands),
+            lambda: draw_footer(active, cells, height, commands, page=self.page, own=self.keys),
+        )
 
 
 class Results(Panel):
