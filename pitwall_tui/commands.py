@@ -139,9 +139,14 @@ class Keys:
         for command in self.commands:
             yield command.id, command.action, command.keys
         for name, knob in self.knobs.items():
-            yield name, f"turn_knob('{name}', 1)", knob.key
+            yield self._id(name), f"turn_knob('{name}', 1)", knob.key
             yield f"{name}_down", f"turn_knob('{name}', -1)", knob.down
             yield f"{name}_up", f"turn_knob('{name}', 1)", knob.up
+
+    def _id(self, knob: str) -> str:
+        """Its name, with `_knob` behind where a page has that name."""
+        taken = any(command.id == knob for command in self.commands)
+        return f"{knob}_knob" if taken else knob
 
     def remapped(self, given: Mapping[str, str]) -> "Keys":
         """With other keys for some ids, "" for none; raises RaceError for what cannot be."""
@@ -164,7 +169,7 @@ class Keys:
             {
                 name: replace(
                     knob,
-                    key=keys[name],
+                    key=keys[self._id(name)],
                     down=(down := keys[f"{name}_down"]),
                     up=(up := keys[f"{name}_up"]),
                     shown=" ".join(shown(each.partition(",")[0]) for each in (down, up) if each),

@@ -101,6 +101,11 @@ class Picture:
                 self._x += wide
 
 
+def _inherited() -> dict[str, str]:
+    """The environment, but for a size in it: that would count before the terminal's own."""
+    return {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+
+
 class Terminal:
     """Runs `python ARGS...` in a pty of a size. Where that is `close`d, it has disappeared."""
 
@@ -126,7 +131,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            env={**os.environ, **(environment or {}), "TERM": "xterm-256color", name: value},
+            env={**_inherited(), **(environment or {}), "TERM": "xterm-256color", name: value},
         )
         self._slave = slave  # kept: the terminal outlives what runs in it
 

@@ -67,7 +67,8 @@ def test_latencies_run_up_to_those_of_the_classification(moments: list[RaceView]
         assert followed.tpot_ms == row.tpot_ms
         assert followed.output_tokens == row.output_tokens
         assert followed.preemptions == row.preemptions
-    assert sum(last.followed[row.number].preemptions for row in last.results) == 3
+    lost = sum(last.followed[row.number].preemptions for row in last.results)
+    assert lost == last.status.preemptions > 0
     running = [
         (view.followed[car.number].tpot_ms, view.followed[car.number].itl_ms)
         for view in moments
@@ -75,8 +76,8 @@ def test_latencies_run_up_to_those_of_the_classification(moments: list[RaceView]
         if car.state == "track" and car.tokens > 20
     ]
     assert len(running) > 100
-    assert all(tpot is not None and 1 < tpot < 100 for tpot, _ in running)
-    assert all(itl is not None and 1 < itl < 100 for _, itl in running)
+    assert all(tpot is not None and 1 < tpot < 1000 for tpot, _ in running)
+    assert all(itl is not None and 1 < itl < 1000 for _, itl in running)
 
 
 def test_the_text_is_the_cars_own(moments: list[RaceView]) -> None:

@@ -9,6 +9,7 @@ from pitwall_tui.commands import COMMANDS, KEYS, KNOB_KEYS
 from pitwall_tui.draw.cells import plain
 from pitwall_tui.draw.help import help_rows
 from pitwall_tui.keys import NAMED, key_name, shown
+from pitwall_tui.player import player_keys
 from pitwall_tui.race.errors import RaceError
 from pitwall_tui.screens.results import ResultsScreen
 from pitwall_tui.settings import Wall
@@ -37,6 +38,16 @@ def remapped() -> PitWallApp:
     )
     app._disable_notifications = True
     return app
+
+
+def test_whatever_has_keys_has_an_id_of_its_own() -> None:
+    for keys in (KEYS, player_keys(KEYS)):
+        ids = [id for id, _, _ in keys.bound()]
+        assert len(ids) == len(set(ids))
+    moved = KEYS.remapped({"batching": "f9", "batching_knob": "B"})
+    assert {id: keys for id, _, keys in moved.bound() if id.startswith("batching")} == {
+        "batching": "f9", "batching_knob": "B", "batching_down": "", "batching_up": ""
+    }
 
 
 def test_names_are_those_of_textual() -> None:
