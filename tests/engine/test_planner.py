@@ -543,7 +543,7 @@ def schedules(draw: st.DrawFn, switches: bool = False) -> tuple[int, int, list[o
     return draw(st.integers(least, least + 6)), page_size, draw(events)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(schedules())
 def test_any_schedule_drains_to_the_same_tokens(drawn: tuple[int, int, list[object]]) -> None:
     live(drawn)

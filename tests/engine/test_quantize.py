@@ -125,7 +125,7 @@ def hold_to_half_a_step(tensor: Tensor, quantized: Quantized) -> None:
     assert (np.abs(original - found) <= bound).all()
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(tensors(), schemes)
 @example(torch.tensor([-1.5, 253.5, 0.0]), Scheme(8, "tensor", False))
 def test_no_value_moves_by_more_than_half_its_step(tensor: Tensor, scheme: Scheme) -> None:
@@ -141,7 +141,7 @@ def test_no_value_moves_by_more_than_half_its_step(tensor: Tensor, scheme: Schem
     assert bool((found[tensor == 0] == 0).all())
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(tensors(), schemes)
 def test_codes_scales_and_zero_points_are_those_of_a_loop(tensor: Tensor, scheme: Scheme) -> None:
     quantized = quantize(tensor, scheme)
@@ -171,7 +171,7 @@ def test_codes_scales_and_zero_points_are_those_of_a_loop(tensor: Tensor, scheme
     assert np.array_equal(as_array(quantized.dequantize()), values)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(tensors(), schemes)
 def test_bytes_are_those_of_codes_scales_and_zero_points(tensor: Tensor, scheme: Scheme) -> None:
     quantized = quantize(tensor, scheme)
@@ -186,7 +186,7 @@ def test_bytes_are_those_of_codes_scales_and_zero_points(tensor: Tensor, scheme:
     assert figures.compression == tensor.numel() * tensor.element_size() / expected
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(tensors(), schemes.filter(lambda scheme: scheme.bits == 4))
 def test_two_four_bit_codes_share_a_byte(tensor: Tensor, scheme: Scheme) -> None:
     quantized = quantize(tensor, scheme)
@@ -203,7 +203,7 @@ def test_two_four_bit_codes_share_a_byte(tensor: Tensor, scheme: Scheme) -> None
             assert byte // 16 - 8 == after
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(tensors(), schemes)
 def test_figures_are_those_of_a_loop(tensor: Tensor, scheme: Scheme) -> None:
     quantized = quantize(tensor, scheme)

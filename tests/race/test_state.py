@@ -578,7 +578,7 @@ GARBAGE = st.text(
 
 
 @given(said=st.lists(GARBAGE, max_size=8), others=st.lists(GARBAGE, max_size=8))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_text_makes_a_picture(said: list[str], others: list[str]) -> None:
     state = folded((RACE, EngineReady(MODEL)))
     for time, text in enumerate(zip(said, others, strict=False), start=1):

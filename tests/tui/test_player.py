@@ -319,7 +319,7 @@ def test_clock() -> None:
     cells=st.integers(1, 300),
     height=st.integers(1, 3),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_the_line_fills_its_box_at_any_size(view: PlaybackView, cells: int, height: int) -> None:
     rows = draw_player(view, cells, height)
     assert len(rows) == height
