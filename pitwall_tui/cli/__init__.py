@@ -72,8 +72,8 @@ def _parser() -> argparse.ArgumentParser:
         "bench",
         help="measure the techniques on one and the same race",
         description="Measures the techniques one by one, then stacked, on one and the same race "
-        "and engine: speed, memory, quality. Takes some five minutes on two idle cores, two of "
-        "them for the stacked row that has no KV cache.",
+        "and engine: speed, memory, quality. A round takes some minutes, one of them for the "
+        "stacked row that has no KV cache; the first one warms up.",
     )
     bench.add_argument("--laps", type=int, default=5, metavar="N", help="default 5")
     bench.add_argument("--repeats", type=int, default=3, metavar="N", help="medians of N runs")
