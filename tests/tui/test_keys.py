@@ -46,7 +46,10 @@ def test_whatever_has_keys_has_an_id_of_its_own() -> None:
         assert len(ids) == len(set(ids))
     moved = KEYS.remapped({"batching": "f9", "batching_knob": "B"})
     assert {id: keys for id, _, keys in moved.bound() if id.startswith("batching")} == {
-        "batching": "f9", "batching_knob": "B", "batching_down": "", "batching_up": ""
+        "batching": "f9",
+        "batching_knob": "B",
+        "batching_down": "",
+        "batching_up": "",
     }
 
 
