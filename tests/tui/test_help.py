@@ -47,7 +47,7 @@ def test_a_page_names_only_keys_that_there_are(name: str) -> None:
 
 
 def test_texts_name_the_keys_that_are_bound() -> None:
-    keys = KEYS.remapped({"weights": "f9", "pause": "P", "batching": ""})
+    keys = KEYS.remapped({"weights": "f9", "pause": "P", "batching_knob": ""})
     assert spoken("{weights} {pause} {batching} {nothing}", keys) == "F9 P ctrl+p {nothing}"
 
 
