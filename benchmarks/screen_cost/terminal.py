@@ -37,6 +37,8 @@ class Terminal:
         if self.pid == 0:
             size = struct.pack("HHHH", rows, columns, 0, 0)
             fcntl.ioctl(0, termios.TIOCSWINSZ, size)
+            for name in ("COLUMNS", "LINES"):  # these would count before the terminal's own size
+                os.environ.pop(name, None)
             os.environ.update(
                 TERM="xterm-256color", COLORTERM="truecolor", LC_ALL="C.UTF-8",
                 XDG_CONFIG_HOME=home, XDG_STATE_HOME=home,

@@ -4,12 +4,42 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pitwall_tui.export import WRITERS
 from pitwall_tui.race.debrief import DebriefView
 from pitwall_tui.race.errors import RaceError
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where a command without a screen puts its figures: `json` as --json names it, and the debrief
+    in the files that `option` names."""
+
+    json: str | None
+    option: str
+    files: Sequence[str]
+
+    def refuse(self, what: str) -> None:
+        """For `what`, such as "races", on the screen. Raises RaceError where anything is named."""
+        if self.json is not None:
+            raise RaceError(f"--json is for --headless {what}")
+        if self.files:
+            raise RaceError(f"{self.option} is for --headless {what}: on the screen x writes it")
+
+    def check(self) -> None:
+        """Raises RaceError now rather than after the race if one of them cannot be written."""
+        check_json_target(self.json)
+        check_exports(self.option, self.files)
+
+    def write(self, figures: Mapping[str, Any], table: str, debrief: DebriefView) -> None:
+        """All of them: one that cannot be written costs no other. Raises RaceError."""
+        try:
+            write_figures(figures, table, self.json)
+        finally:
+            write_exports(debrief, self.option, self.files)
 
 
 def check_json_target(target: str | None) -> None:

@@ -9,14 +9,7 @@ from typing import Any
 
 from engine.config import Knobs
 from engine.spec import read_spec
-from pitwall_tui.cli.output import (
-    check_exports,
-    check_json_target,
-    need_terminal,
-    say,
-    write_exports,
-    write_figures,
-)
+from pitwall_tui.cli.output import Outputs, need_terminal, say
 from pitwall_tui.cli.wall import open_wall
 from pitwall_tui.feed.academy import LiveAcademy
 from pitwall_tui.feed.base import Feed
@@ -56,21 +49,17 @@ def run(args: argparse.Namespace) -> int:
     habits = read_settings()
     runs = _recorded_runs(getattr(args, "ghost", None))
     settings = race_settings(args, habits, runs)
-    target, record = getattr(args, "json", None), getattr(args, "record", None)
-    exports = getattr(args, "debrief", [])
+    outputs = Outputs(getattr(args, "json", None), "--debrief", getattr(args, "debrief", []))
+    record = getattr(args, "record", None)
     headless = getattr(args, "headless", False)
     if not headless:
-        if target is not None:
-            raise RaceError("--json is for --headless races")
-        if exports:
-            raise RaceError("--debrief is for --headless races: on the screen x writes it")
+        outputs.refuse("races")
         need_terminal("pitwall race --headless")
     elif getattr(args, "academy", None) is not None:
         raise RaceError("--academy is for races on the screen")
     elif runs:
         raise RaceError("--ghost is for races on the screen")
-    check_json_target(target)
-    check_exports("--debrief", exports)
+    outputs.check()
     # A folder that cannot be served is told before anything starts. The junior that nobody has
     # named is not looked at: the race goes on without one that cannot draft.
     for folder in filter(None, (settings.model, settings.draft)):
@@ -91,10 +80,7 @@ def run(args: argparse.Namespace) -> int:
         run_to_flag(feed, state)
         # Before the feed is closed: a recording that cannot be finished costs no figures.
         figures = state.summary()
-        try:
-            write_figures(figures, print_summary(figures), target)
-        finally:  # one file that cannot be written costs no other
-            write_exports(debrief(state), "--debrief", exports)
+        outputs.write(figures, print_summary(figures), debrief(state))
     return 0
 
 

@@ -3,14 +3,7 @@
 import argparse
 import time
 
-from pitwall_tui.cli.output import (
-    check_exports,
-    check_json_target,
-    need_terminal,
-    say,
-    write_exports,
-    write_figures,
-)
+from pitwall_tui.cli.output import Outputs, need_terminal, say
 from pitwall_tui.cli.wall import open_player
 from pitwall_tui.feed.reading import events_of
 from pitwall_tui.feed.replay import ReplayFeed
@@ -23,21 +16,15 @@ DEMO = asset("races/demo.jsonl.gz")
 
 
 def run(args: argparse.Namespace) -> int:
+    outputs = Outputs(args.json, "--debrief", args.debrief)
     if args.headless:
-        check_json_target(args.json)
-        check_exports("--debrief", args.debrief)
+        outputs.check()
         found = _summary(args.file)
         for note in found.notes:
             say(note)
-        try:
-            write_figures(found.figures, print_summary(found.figures), args.json)
-        finally:  # one file that cannot be written costs no other
-            write_exports(found.debrief, "--debrief", args.debrief)
+        outputs.write(found.figures, print_summary(found.figures), found.debrief)
         return 0
-    if args.json is not None:
-        raise RaceError("--json is for --headless replays")
-    if args.debrief:
-        raise RaceError("--debrief is for --headless replays: on the screen x writes it")
+    outputs.refuse("replays")
     player = ReplayFeed(args.file, time.monotonic, loop=args.loop)
     return play(args, player, "replay FILE --headless")
 

@@ -8,13 +8,7 @@ from pitwall_tui.cli.bench.figures import debrief, document
 from pitwall_tui.cli.bench.measure import measure
 from pitwall_tui.cli.bench.settings import usual
 from pitwall_tui.cli.bench.table import table
-from pitwall_tui.cli.output import (
-    check_exports,
-    check_json_target,
-    say,
-    write_exports,
-    write_figures,
-)
+from pitwall_tui.cli.output import Outputs, say
 from pitwall_tui.feed.settings import RaceSettings
 from pitwall_tui.race.errors import RaceError
 
@@ -23,8 +17,8 @@ def run(args: argparse.Namespace) -> int:
     """Measures, prints and writes; returns the exit status."""
     if args.repeats < 1:
         raise RaceError(f"repeats {args.repeats}: give 1 or more")
-    check_json_target(args.json)
-    check_exports("--export", args.export)
+    outputs = Outputs(args.json, "--export", args.export)
+    outputs.check()
     race = RaceSettings(laps=args.laps)
     if args.model is not None:
         race = replace(race, model=args.model)
@@ -34,8 +28,5 @@ def run(args: argparse.Namespace) -> int:
     finally:
         client.close()
     figures = document(results)
-    try:
-        write_figures(figures, table(figures), args.json)
-    finally:  # one file that cannot be written costs no other
-        write_exports(debrief(results), "--export", args.export)
+    outputs.write(figures, table(figures), debrief(results))
     return 0

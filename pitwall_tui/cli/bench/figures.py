@@ -5,10 +5,16 @@ from dataclasses import replace
 from typing import Any
 
 from pitwall_tui.cli.bench.measure import Results, Row
+from pitwall_tui.export import setting_document
 from pitwall_tui.race.debrief import LETTERS, DebriefView, Fact, Others, SettingView
-from pitwall_tui.race.latency import LatencyView
 
 SCHEMA = 1
+
+# Of a setting's document in a debrief.
+_SHARED = (
+    *("knobs", "output_tokens", "itl_ms", "weights_bytes", "kv_bytes_peak", "kv_bytes_mean"),
+    *("waste_percent", "prefill_tokens", "preemptions"),
+)
 
 Figures = dict[str, Any]
 
@@ -76,45 +82,22 @@ def _named(letter: str, row: Row) -> SettingView:
 
 
 def _row(row: Row) -> Figures:
+    """Quality is None where it was not measured."""
     run, view = row.run, row.run.view
+    found: Figures = setting_document(view)
     decode, rounds = run.decode_tokens_per_second, view.tokens_a_round
     return {
         "name": row.setting.name,
         "group": row.setting.group,
         "cars": row.setting.cars,
-        "knobs": view.knobs.as_dict(),
         "seconds": run.seconds,
-        "output_tokens": view.output_tokens,
         "tokens_per_second": run.tokens_per_second,
         **({} if decode is None else {"decode_tokens_per_second": decode}),
         **({} if rounds is None else {"mean_acceptance_length": rounds}),
         "ttft_ms": view.ttft_mean,
-        "ttft_percentiles_ms": _percentiles(view.ttft),
-        "itl_ms": _percentiles(view.itl),
-        "weights_bytes": view.weights_bytes or None,
-        "kv_bytes_peak": view.kv_peak,
-        "kv_bytes_mean": view.kv_mean,
-        "waste_percent": view.waste_percent,
-        "prefill_tokens": view.prefill_tokens,
-        "preemptions": view.preemptions,
-        "quality": _quality(view),
-    }
-
-
-def _percentiles(found: LatencyView) -> Figures:
-    return {"p50": found.p50, "p90": found.p90, "p99": found.p99}
-
-
-def _quality(view: SettingView) -> Figures | str | None:
-    """None where it was not measured."""
-    if view.exact:
-        return "exact"
-    if view.quality is None:
-        return None
-    return {
-        "tokens": view.quality.tokens,
-        "mean_kl": view.quality.mean_kl,
-        "top1_percent": view.quality.top1_percent,
+        "ttft_percentiles_ms": {key: found["ttft_ms"][key] for key in ("p50", "p90", "p99")},
+        **{key: found[key] for key in _SHARED},
+        "quality": "exact" if view.exact else found["quality"] if view.quality else None,
     }
 
 
