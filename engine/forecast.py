@@ -10,13 +10,15 @@ _KEPT = 5  # measurements of a step's time by its size: their median counts
 _STALE = 1024  # steps after which a measurement proves nothing any more
 _MEMORY = 0.98  # of what is known of acceptance, what is left of it a step later ...
 _FEW = 16.0  # ... but for so many drafts at each place
+_LONG = 256  # passes of a size of which the mean counts, for what a position costs ...
+_LASTING = 0.999  # ... of which so much is left a pass later
 _GUESS = 0.8  # acceptance, before anything is known of it
 _WEIGHT = 4.0  # of the guess, in drafts
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One step of so many requests, without any prefill.
+    """One step of so many requests, without any prefill, that attend to so many positions each.
 
     `accepted` holds (drafts, how many of them were accepted) of each request that had some;
     `draft_ms` were spent on proposing, on what the draft model had missed too where it `caught_up`;
@@ -24,6 +26,7 @@ class Round:
     """
 
     requests: int
+    context: float
     accepted: Sequence[tuple[int, int]]
     draft_ms: float
     verify_ms: float
@@ -44,7 +47,8 @@ class Forecast:
 
     A step of n requests with k drafts each takes draft(n) * k + verify(n * (k + 1)) and gives
     n * (1 + a1 + a1 * a2 + ...) tokens, where ai is how often the i-th draft is accepted if the
-    ones before it are. What a size costs that has not been tried follows from those next to it.
+    ones before it are. What a size costs that has not been tried follows from those next to it,
+    and what it costs by now, as texts have grown, from how much every position was seen to cost.
     """
 
     def __init__(self) -> None:
@@ -102,10 +106,10 @@ class Forecast:
             for place in range(min(accepted + 1, drafts)):
                 self._tries[place] += 1
                 self._hits[place] += place < accepted
-        self._verify.note(round.places, round.verify_ms)
+        self._verify.note(round.places, round.context, round.verify_ms)
         if round.accepted and not round.caught_up:
             longest = max(drafts for drafts, _ in round.accepted)
-            self._draft.note(len(round.accepted), round.draft_ms / longest)
+            self._draft.note(len(round.accepted), round.context, round.draft_ms / longest)
 
     def _fade(self) -> None:
         """What is known of acceptance counts less with every step, with drafts or without: it says
@@ -123,45 +127,64 @@ class _Costs:
         """`least` is how much of what a size takes grows in proportion to it at least, where it is
         larger than any measured."""
         self._least = least
-        self._measured: dict[int, deque[float]] = {}
+        self._measured: dict[int, deque[_Cost]] = {}
         self._when: dict[int, int] = {}  # the last one of a size, in measurements of all sizes
         self._count = 0
         self._sizes: list[int] = []  # ascending
-        self._medians: list[float] = []  # of the sizes
+        self._medians: list[_Cost] = []  # of the sizes
+        self._growth = _Growth()
+        self._context = 0.0  # of now
 
     @property
     def largest(self) -> int:
         """Size that has been measured, 0 of none."""
         return self._sizes[-1] if self._sizes else 0
 
-    def note(self, size: int, ms: float) -> None:
+    def note(self, size: int, context: float, ms: float) -> None:
+        self._context = context
         place = bisect_left(self._sizes, size)
-        if size not in self._measured:
+        if size in self._measured:
+            # A single mishap is no growth.
+            usual = self._now(size, self._medians[place])
+            self._growth.note(size, size * context, min(max(ms, usual / 2), usual * 3 / 2))
+        else:
             # What was expected counts as one: a single mishap does not decide.
             expected = self.of(size)
-            self._measured[size] = deque([expected] if expected else [], maxlen=_KEPT)
+            first = [_Cost(context, expected)] if expected else []
+            self._measured[size] = deque(first, maxlen=_KEPT)
             self._sizes.insert(place, size)
-            self._medians.insert(place, 0.0)
-        self._measured[size].append(ms)
+            self._medians.insert(place, _Cost(context, ms))
+            self._growth.note(size, size * context, ms)
+        self._measured[size].append(_Cost(context, ms))
         self._count += 1
         self._when[size] = self._count
-        ordered = sorted(self._measured[size])
+        ordered = sorted(self._measured[size], key=lambda cost: self._now(size, cost))
         self._medians[place] = ordered[(len(ordered) - 1) // 2]
+
+    def _now(self, size: int, cost: "_Cost") -> float:
+        """Milliseconds of what was measured, had the context been that of now: as that grows no
+        more than in proportion, as it shrinks no less."""
+        if not cost.context:
+            return cost.ms
+        whole = cost.ms * (self._context / cost.context - 1)
+        grown = self._growth.slope * size * (self._context - cost.context)
+        return cost.ms + (min(grown, whole) if whole > 0 else max(grown, whole))
 
     def of(self, size: int) -> float:
         """0 where nothing is known; beyond the largest size known as the last two lead there, but
         no more than in proportion, and no less than `least` says."""
-        sizes, medians = self._sizes, self._medians
+        sizes = self._sizes
         place = bisect_left(sizes, size)
         if not sizes:
             return 0.0
         if place == 0 or (place < len(sizes) and sizes[place] == size):
-            return medians[place]
+            return self._at(place)
         if place < len(sizes):
-            return _line(sizes[place - 1 : place + 1], medians[place - 1 : place + 1], size)
-        most = medians[-1] * size / sizes[-1]
-        least = medians[-1] + self._least * (most - medians[-1])
-        return min(max(least, _line(sizes[-2:], medians[-2:], size)), most) if place > 1 else least
+            return self._line(place, size)
+        last = self._at(-1)
+        most = last * size / sizes[-1]
+        least = last + self._least * (most - last)
+        return min(max(least, self._line(place - 1, size)), most) if place > 1 else least
 
     def sure(self, size: int) -> float:
         """As `of`, where this size or a larger one was measured lately, and more than once; else
@@ -171,8 +194,42 @@ class _Costs:
                 return self.of(size)
         return 0.0
 
+    def _at(self, place: int) -> float:
+        return self._now(self._sizes[place], self._medians[place])
 
-def _line(sizes: list[int], values: list[float], size: int) -> float:
-    """What a line through two points says."""
-    slope = (values[1] - values[0]) / (sizes[1] - sizes[0])
-    return values[0] + slope * (size - sizes[0])
+    def _line(self, place: int, size: int) -> float:
+        """What a line through the size at `place` and the one before it says."""
+        before, low = self._sizes[place - 1], self._at(place - 1)
+        slope = (self._at(place) - low) / (self._sizes[place] - before)
+        return low + slope * (size - before)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """Of a pass in which every row attends to so many positions."""
+
+    context: float
+    ms: float
+
+
+class _Growth:
+    """How many milliseconds a row takes for each position that it attends to: passes of one size
+    are compared with each other alone, a least squares line over all sizes."""
+
+    def __init__(self) -> None:
+        self._means: dict[int, tuple[int, float, float]] = {}  # count, positions and ms by size
+        self._spread = self._common = 0.0
+
+    @property
+    def slope(self) -> float:
+        return max(self._common / self._spread, 0.0) if self._spread else 0.0
+
+    def note(self, size: int, positions: float, ms: float) -> None:
+        count, middle, usual = self._means.get(size, (0, positions, ms))
+        count = min(count + 1, _LONG)
+        off = positions - middle
+        middle += off / count
+        usual += (ms - usual) / count
+        self._means[size] = count, middle, usual
+        self._spread = self._spread * _LASTING + off * (positions - middle)
+        self._common = self._common * _LASTING + off * (ms - usual)

@@ -75,6 +75,7 @@ class Speculation:
         if all(row.sampling and (whole or row.length - row.start == 1) for row in plan.rows):
             round = Round(
                 requests=len(plan.rows),
+                context=sum(row.length for row in plan.rows) / len(plan.rows),
                 accepted=[(len(verdict.drafts), verdict.accepted) for verdict in verdicts],
                 draft_ms=ms.draft,
                 verify_ms=ms.total - ms.draft - ms.score,
