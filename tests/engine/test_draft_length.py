@@ -26,6 +26,23 @@ class Machine:
     acceptance: float
     noise: float = 0.05
     attend: float = 0.0
+    weather: float = 0.0  # others on the machine: all takes up to so much more for a while
+
+
+class Weather:
+    """What a pass takes longer than it should, changing every 100 ms; its seed makes it the same
+    for all that race in it."""
+
+    def __init__(self, machine: Machine, seed: int) -> None:
+        self._random = Random(seed)
+        self._most = machine.weather
+        self._until, self._now = 0.0, 1.0
+
+    def at(self, ms: float) -> float:
+        while ms >= self._until:
+            self._until += 100
+            self._now = 1 + self._most * self._random.random()
+        return self._now
 
 
 MEMORY_BOUND = Machine(lambda rows: 2.0 + 0.02 * rows, lambda n: 0.1, 0.95)
@@ -43,8 +60,8 @@ MACHINES = {
 
 
 def race(machine: Machine, choose: Auto | Fixed, requests: int, steps: int, seed: int = 0) -> float:
-    """Tokens a millisecond over some steps."""
-    random = Random(seed)
+    """Tokens a millisecond over some steps, in fair weather: it is no length's fault."""
+    random, weather = Random(seed), Weather(machine, seed)
     tokens, ms = 0, 0.0
     for _ in range(steps):
         context = 60 + tokens / requests
@@ -65,7 +82,8 @@ def race(machine: Machine, choose: Auto | Fixed, requests: int, steps: int, seed
         ms += verify + draft
         if random.random() < 0.02:
             verify *= 10  # something else had the core: no length's fault
-        choose.note(Round(requests, context, accepted, draft, verify))
+        now = weather.at(ms)
+        choose.note(Round(requests, context, accepted, draft * now, verify * now))
     return tokens / ms
 
 
@@ -73,7 +91,7 @@ def with_junior(machine: Machine, choose: Auto | Fixed, cars: int, length: int, 
     """Tokens a millisecond of a race of so many tokens a car, prompts of 60, and a draft model that
     has to see every token before it drafts: 256 of them a step, 8 us each. In the end cars are
     fewer."""
-    random = Random(seed)
+    random, weather = Random(seed), Weather(machine, seed)
     left, behind, ms = [length] * cars, [60] * cars, 0.0
     while any(left):
         racing = [car for car in range(cars) if left[car]]
@@ -100,7 +118,8 @@ def with_junior(machine: Machine, choose: Auto | Fixed, cars: int, length: int, 
         if accepted:
             draft += machine.draft(len(accepted)) * max(drafts for drafts, _ in accepted)
         ms += verify + draft
-        choose.note(Round(len(racing), context, accepted, draft, verify, budget < 256))
+        now, caught_up = weather.at(ms), budget < 256
+        choose.note(Round(len(racing), context, accepted, draft * now, verify * now, caught_up))
     return cars * length / ms
 
 
@@ -168,10 +187,13 @@ def test_short_races_are_hardly_slower_than_without(
 
 
 @pytest.mark.parametrize("cars", [4, 8, 20])
-@pytest.mark.parametrize("attend", [0.0003, 0.001])
-def test_long_texts_are_hardly_slower_than_without(cars: int, attend: float) -> None:
-    """One race after the other, of cars whose contexts grow to seven times what they begin with."""
-    machine = replace(INT8, attend=attend)
+@pytest.mark.parametrize(("attend", "weather"), [(0.0003, 0.0), (0.001, 0.0), (0.0003, 0.5)])
+def test_long_texts_are_hardly_slower_than_without(
+    cars: int, attend: float, weather: float
+) -> None:
+    """One race after the other, of cars whose contexts grow to seven times what they begin with;
+    on a machine whose speed changes, too."""
+    machine = replace(INT8, attend=attend, weather=weather)
     firsts, laters = [], []
     for seed in range(5):
         auto = Auto()
@@ -182,7 +204,7 @@ def test_long_texts_are_hardly_slower_than_without(cars: int, attend: float) -> 
         firsts.append(rates[0])
         laters += rates[1:]
         # What was learnt of short texts is no trap for long ones.
-        assert min(rates) >= 0.94
+        assert min(rates) >= 0.93
     assert sorted(firsts)[len(firsts) // 2] >= 0.97
     assert sum(laters) / len(laters) >= 0.97
 
