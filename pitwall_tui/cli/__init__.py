@@ -4,10 +4,11 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from pitwall_tui import __version__
+from pitwall_tui.cli.loading import loading
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -126,7 +127,8 @@ def add_race_options(parser: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit status."""
     try:
-        args = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+        with loading():
+            args = _parser().parse_args(sys.argv[1:] if argv is None else argv)
     except SystemExit as stop:
         return int(stop.code or 0)
     # Ends as Ctrl-C does: through every finally, so that no process is left behind.
@@ -153,10 +155,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    if args.demo:
-        from pitwall_tui.cli.replay import run_demo
+    with loading():
+        run = _command(args)
+    return run(args)
 
-        return run_demo(args)
+
+def _command(args: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
+    """Loads no more than what this command takes."""
+    if args.demo:
+        from pitwall_tui.cli.replay import run_demo as run
+
+        return run
     match args.command:
         case "replay":
             from pitwall_tui.cli.replay import run
@@ -170,4 +179,4 @@ def _run(args: argparse.Namespace) -> int:
             from pitwall_tui.cli.quantize import run
         case _:
             from pitwall_tui.cli.race import run
-    return run(args)
+    return run

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pitwall_tui.cli.loading import loading
 from pitwall_tui.feed.academy import Academy
 from pitwall_tui.feed.base import Feed
 from pitwall_tui.feed.record import Recorder
@@ -39,7 +40,8 @@ def open_wall(
     recorder: Recorder | None = None,
 ) -> "PitWallApp":
     """The app, not yet running, as options, environment, settings and memory want it."""
-    from pitwall_tui.app import PitWallApp
+    with loading():
+        from pitwall_tui.app import PitWallApp
 
     wall, fps = _wall(args, settings)
     return PitWallApp(feed, state, academy, recorder, fps=fps, wall=wall)
@@ -47,7 +49,8 @@ def open_wall(
 
 def open_player(args: argparse.Namespace, settings: Settings, player: ReplayFeed) -> "PlayerApp":
     """The app over a recording, likewise."""
-    from pitwall_tui.player import PlayerApp
+    with loading():
+        from pitwall_tui.player import PlayerApp
 
     wall, fps = _wall(args, settings)
     return PlayerApp(player, fps=fps, wall=wall)

@@ -22,6 +22,7 @@ class Span(NamedTuple):
     action: str = ""
 
 
+Look = tuple[str, str, str]  # role, back and action of a span
 Row = tuple[Span, ...]
 Rows = tuple[Row, ...]
 
@@ -133,8 +134,14 @@ def row_width(row: Iterable[Span]) -> int:
     return sum(width(span.text) for span in row)
 
 
-def fit_row(row: Iterable[Span], cells: int, back: str = "") -> Row:
-    """A row of exactly `cells` cells: cut or padded at its end, on `back` where it has none."""
+def fit_row(row: Iterable[Span], cells: int, back: str = "", action: str = "") -> Row:
+    """A row of exactly `cells` cells: cut or padded at its end, on `back` and with `action` where
+    it has none."""
+    return _fitted(tuple(row), cells, back, action)
+
+
+@lru_cache(4096)
+def _fitted(row: Row, cells: int, back: str, action: str) -> Row:
     spans, left = [], cells
     for span in row:
         text = clean(span.text)
@@ -142,15 +149,15 @@ def fit_row(row: Iterable[Span], cells: int, back: str = "") -> Row:
         if wide > left:
             text = _prefix(text, left)
             wide = width(text)
-        if text is not span.text or (back and not span.back):
-            span = Span(text, span.role, span.back or back, span.action)
+        if text is not span.text or (back and not span.back) or (action and not span.action):
+            span = Span(text, span.role, span.back or back, span.action or action)
         if wide:
             spans.append(span)
             left -= wide
         if left <= 0:
             break
     if left > 0:
-        spans.append(Span(" " * left, "", back))
+        spans.append(Span(" " * left, "", back, action))
     return tuple(spans)
 
 

@@ -82,15 +82,14 @@ def _labels(marks: list[tuple[int, str]], cells: int, lines: int) -> list[Row]:
 
 
 def _plot_row(line: int, drawn: list[str], marked: set[int], cells: int) -> list[Span]:
-    spans: list[Span] = []
-    for column in range(cells):
-        glyph = drawn[column][line] if column < len(drawn) else " "
-        if column in marked:
-            spans.append(Span("│", "chart.mark", "chart.area" if glyph == "█" else ""))
-        elif spans and spans[-1].role == "chart.area":
-            spans[-1] = spans[-1]._replace(text=spans[-1].text + glyph)
-        else:
-            spans.append(Span(glyph, "chart.area"))
+    glyphs = "".join(column[line] for column in drawn).ljust(cells)
+    spans, start = [], 0
+    for column in (*sorted(marked), cells):
+        if column > start:
+            spans.append(Span(glyphs[start:column], "chart.area"))
+        if column < cells:
+            spans.append(Span("│", "chart.mark", "chart.area" if glyphs[column] == "█" else ""))
+        start = column + 1
     return spans
 
 

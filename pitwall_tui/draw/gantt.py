@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from math import ceil
 
@@ -206,13 +207,16 @@ def _row(
             continue
         letters = {} if look.cars else _letters(kinds, view.cars[car].code)
         for place, kind in enumerate(kinds):
-            span = _sign(kind, teams[car])
-            if place in letters:
-                span = Span(letters[place], f"{teams[car]} bold")
-            if car == picked and kind != "pit":
-                span = span._replace(back="title-back")
-            spans.append(span._replace(action=f"screen.pick({car})"))
+            spans.append(_run(kind, teams[car], letters.get(place, ""), car, car == picked))
     return tuple(spans)
+
+
+@lru_cache(4096)
+def _run(kind: Kind | None, team: str, letter: str, car: int, picked: bool) -> Span:
+    """A cell of a car's stretch."""
+    sign = Span(letter, f"{team} bold") if letter else _sign(kind, team)
+    back = "title-back" if picked and kind != "pit" else sign.back
+    return Span(sign.text, sign.role, back, f"screen.pick({car})")
 
 
 def _letters(kinds: list[Kind | None], code: str) -> dict[int, str]:

@@ -1,13 +1,14 @@
 """Block tables: every car's, one car's with the numbers of its pages, and where those lie."""
 
-from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import chain, groupby
 from typing import NamedTuple
 
 from engine.stats import PAGE_CACHED, PAGE_FREE, PAGE_RESERVED, PAGE_SHARED, PAGE_USED
 from pitwall_tui.commands import DEFAULTS, KNOB_KEY
 from pitwall_tui.draw.cells import Row, Rows, Span, fit, fit_box, fit_row, heading, row_width
+from pitwall_tui.draw.pages import commonest
 from pitwall_tui.race.memory import MemoryView, TableView
 from pitwall_tui.race.view import NOBODY, RaceView
 
@@ -176,8 +177,7 @@ def _grouped(found: list[Block], each: int) -> list[Block]:
         return found
     parts = [found[start : start + each] for start in range(0, len(found), each)]
     return [
-        next((block for block in part if block.kind == PART), Counter(part).most_common(1)[0][0])
-        for part in parts
+        next((block for block in part if block.kind == PART), commonest(part)) for part in parts
     ]
 
 
@@ -350,8 +350,12 @@ def _pool_pages(view: RaceView, memory: MemoryView, followed: int | None) -> lis
 
 def _pool_cell(pages: list[Page]) -> Span:
     """One sign for some pages: a lit one before all, or else the commonest."""
-    lit = [page for page in pages if page[0]]
-    (is_lit, kind, team, owner), _ = Counter(lit or pages).most_common(1)[0]
+    alike = [page for page in pages if page[0]] or pages
+    return _pool_sign(*commonest(alike))
+
+
+@lru_cache(4096)
+def _pool_sign(is_lit: bool, kind: int, team: int, owner: int | None) -> Span:
     action = f"app.follow({owner})" if owner is not None else ""
     if is_lit:
         return Span(_LIT.get(kind, OWN), f"team.{team} bold", "", action)

@@ -1,13 +1,15 @@
 """The page pool: a bar of what pages are for, and every page coloured by the car that holds it."""
 
-from collections import Counter
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import TypeVar
 
 from engine.stats import PAGE_CACHED, PAGE_FREE, PAGE_RESERVED, PAGE_SHARED, PAGE_USED
 from pitwall_tui.draw.cells import Row, Rows, Span, fit_box, heading, row_width
 from pitwall_tui.race.view import NOBODY, PagesView
 
+T = TypeVar("T", bound=Hashable)
 _WIDEST = 4  # cells for one page, where there is room
 # A hatched page is one whose slots hold no token yet.
 HATCH = "░"
@@ -97,13 +99,18 @@ def _colour(kind: int, team: int) -> str:
     return f"reserve.{team}" if kind == PAGE_RESERVED else f"team.{team}"
 
 
+def commonest(items: Sequence[T]) -> T:
+    """The first of those that are there most often."""
+    return max(dict.fromkeys(items), key=items.count)
+
+
 def _grouped(pages: PagesView, each: int) -> list[tuple[int, int]]:
     """(kind, team) of each block of `each` pages: the commonest of its pages."""
     both = list(zip(pages.kinds, pages.teams, strict=False))
     if each == 1:
         return both
     blocks = (both[start : start + each] for start in range(0, len(both), each))
-    return [Counter(block).most_common(1)[0][0] for block in blocks]
+    return [commonest(block) for block in blocks]
 
 
 def _cell(top: tuple[int, int] | None, bottom: tuple[int, int] | None) -> tuple[str, str, str]:

@@ -309,7 +309,5 @@ def draw_tower(
             fresh.get(car.number, ()),
         )
         back = "follow-back" if row.followed else _BACKS.get(row.moved, "")
-        action = f"app.follow({car.number})"
-        cell_row = fit_row(_car(row, chosen), cells, back)
-        rows.append(tuple(span._replace(action=action) for span in cell_row))
+        rows.append(fit_row(_car(row, chosen), cells, back, f"app.follow({car.number})"))
     return fit_box(rows, cells, height)

@@ -9,6 +9,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
+from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -18,7 +19,7 @@ from pitwall_tui.race.events import FeedEvent, Progress
 _EVENTS: dict[str, type] = {event.__name__: event for event in get_args(FeedEvent)}
 _SNAPSHOT = 1  # of a Progress as it is written, behind its name
 _PAGE_MAP = [field.name for field in fields(EngineSnapshot)].index("page_map")
-_PLAIN = (str, int, float, bool, NoneType)
+_PLAIN = frozenset((str, int, float, bool, NoneType))
 
 
 def encode_event(event: FeedEvent) -> list[Any]:
@@ -118,14 +119,23 @@ def _changed(before: str, change: Any) -> str:
 
 
 def _encode(value: Any) -> Any:
-    kind = type(value)
+    kind: type = type(value)
     if kind in _PLAIN:
         return value
-    if kind is tuple:
-        return [_encode(item) for item in value]
     if kind is bytes:
         return b64encode(value).decode()
-    return [_encode(getattr(value, name)) for name in kind.__dataclass_fields__]
+    parts = value if kind is tuple else _parts(kind)(value)
+    # Most are numbers alone: no call for each of them.
+    return list(parts) if _PLAIN.issuperset(map(type, parts)) else [_encode(part) for part in parts]
+
+
+@cache
+def _parts(kind: type) -> Callable[[Any], tuple[Any, ...]]:
+    """What reads the fields of a dataclass."""
+    names = [field.name for field in fields(kind)]
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda value: tuple(getattr(value, name) for name in names)
 
 
 def _expect(kind: type | tuple[type, ...], value: Any) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from rich.style import Style
 from textual.color import Color, ColorParseError
 
-from pitwall_tui.draw.cells import Span
+from pitwall_tui.draw.cells import Look
 
 _RESERVED = 0.45  # how much of a team's colour a reserved, still empty page has
 
@@ -20,14 +20,13 @@ class Palette:
         self._variables = variables
         self._teams = teams
         self._ground = self._variable("surface") or Color(0, 0, 0)
-        self._styles: dict[tuple[str, str, str], Style] = {}
+        self._styles: dict[Look, Style] = {}
 
-    def style(self, span: Span) -> Style:
-        """The style of a span, without the panel's own."""
-        key = (span.role, span.back, span.action)
-        if key not in self._styles:
-            self._styles[key] = self._make(*key)
-        return self._styles[key]
+    def style(self, look: Look) -> Style:
+        """The style of a span that looks so, without the panel's own."""
+        if look not in self._styles:
+            self._styles[look] = self._make(*look)
+        return self._styles[look]
 
     def _make(self, role: str, back: str, action: str) -> Style:
         name, *attributes = role.split() or [""]

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
+from rich.color import Color as RichColor
 from rich.segment import Segment
 from rich.style import Style
+from textual.filter import ANSIToTruecolor
 from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
 from pitwall_tui.commands import KEYS, Keys
-from pitwall_tui.draw.cells import Row, Rows, Span, plain
+from pitwall_tui.draw.cells import Look, Row, Rows, plain
 from pitwall_tui.draw.keys import Key
 from pitwall_tui.draw.status import Notice
 from pitwall_tui.race.academy import AcademyView
@@ -20,6 +23,8 @@ from pitwall_tui.race.view import FollowView, RaceView
 from pitwall_tui.race.whatif import WhatIf
 from pitwall_tui.race.workshop import WorkshopView
 from pitwall_tui.widgets.palette import Palette
+
+_PLAIN: Look = ("", "", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,8 @@ class Panel(Widget):
         self._of_inputs: Rows = ()
         self._drawn_size = Size(0, 0)
         self._strips: dict[int, Strip] = {}
-        self._styles: dict[tuple[str, str, str], Style] = {}
+        self._styles: dict[Look, Style] = {}
+        self._base: tuple[Style, list[ANSIToTruecolor], RichColor] | None = None
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
         """The rows of `frame` at a size."""
@@ -103,16 +109,15 @@ class Panel(Widget):
         self._frame = frame
         if palette is not self._palette:
             self._palette = palette
-            self._strips.clear()
-            self._styles.clear()
+            self._forget_looks()
             self.refresh()
         if not self.is_on_screen:
             return
-        changed = self._draw()
-        if len(changed) == self.size.height:
+        changed, size = self._draw(), self._drawn_size
+        if len(changed) == size.height:
             self.refresh()
         elif changed:
-            self.refresh(*[Region(0, y, self.size.width, 1) for y in changed])
+            self.refresh(*[Region(0, y, size.width, 1) for y in changed])
 
     def redraw(self) -> None:
         """What the frame is drawn by, other than the frame, has changed."""
@@ -123,60 +128,92 @@ class Panel(Widget):
         """The rows as they were last drawn."""
         return "\n".join(line.rstrip() for line in plain(self._rows).splitlines())
 
-    @property
-    def _stale(self) -> bool:
-        return self._drawn is not self._frame or self._drawn_size != self.size
-
     def _draw(self) -> list[int]:
         """Bring the rows up to the frame and the size; the indices of those that changed."""
-        if self._frame is None or not self._stale:
+        size = self.size  # Textual works it out each time
+        if self._drawn is self._frame and self._drawn_size == size:
             return []
-        before = () if self._drawn_size != self.size else self._rows
-        self._rows = self.picture(self._frame, self.size.width, self.size.height)
-        self._drawn, self._drawn_size = self._frame, self.size
-        changed = [y for y, row in enumerate(self._rows) if y >= len(before) or row != before[y]]
+        if self._drawn_size != size:
+            self._rows = ()
+            self._strips.clear()
+        self._drawn, self._drawn_size = self._frame, size
+        if self._frame is None:
+            return []
+        before, self._rows = self._rows, self.picture(self._frame, size.width, size.height)
+        changed = [
+            y
+            for y, (new, old) in enumerate(zip_longest(self._rows, before))
+            if new is not old and new != old
+        ]
         for y in changed:
             self._strips.pop(y, None)
         return changed
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Those of a panel have neither padding nor border, so that they are kept as they go to the
+        screen."""
+        self._draw()
+        lines = [self._line(y) for y in crop.line_range]
+        if crop.column_span == (0, self._drawn_size.width):
+            return lines
+        return [line.crop(*crop.column_span) for line in lines]
+
     def render_line(self, y: int) -> Strip:
-        if self._stale:
-            self._draw()
+        return self.render_lines(Region(0, y, self.size.width, 1))[0]
+
+    def _line(self, y: int) -> Strip:
         if y not in self._strips:
-            if y >= len(self._rows):
-                return Strip.blank(self.size.width, self._style(Span("")))
-            self._strips[y] = self._strip(self._rows[y])
+            if y < len(self._rows):
+                strip = self._strip(self._rows[y])
+            else:
+                strip = Strip.blank(self._drawn_size.width, self._style(_PLAIN))
+            for line_filter in self.get_line_filters():
+                if not isinstance(line_filter, ANSIToTruecolor):  # which styles have been through
+                    strip = strip.apply_filter(line_filter, self.background_colors[1])
+            self._strips[y] = strip
         return self._strips[y]
 
     def _strip(self, row: Row) -> Strip:
         """A strip of as few segments as it takes: blanks go to their left neighbour, but for one
         with a line through or under it."""
-        texts: list[list[str]] = []
-        styles: list[Style] = []
-        before = Span("")
+        segments = []
+        texts: list[str] = []
+        look, lined = _PLAIN, False  # of `texts`
         for span in row:
-            plain = not before.role.endswith(("underline", "strike"))
-            blank = span.text.isspace() and span[2:] == before[2:] and bool(texts) and plain
-            if blank or (texts and span[1:] == before[1:]):
-                texts[-1].append(span.text)
-                continue
-            texts.append([span.text])
-            styles.append(self._style(span))
-            before = span
-        segments = [
-            Segment("".join(parts), style) for parts, style in zip(texts, styles, strict=True)
-        ]
-        return Strip(segments, self.size.width)
+            text, new = span[0], span[1:]
+            if texts:
+                if new == look or (new[1:] == look[1:] and not lined and text.isspace()):
+                    texts.append(text)
+                    continue
+                segments.append(Segment("".join(texts), self._style(look)))
+            texts, look, lined = [text], new, new[0].endswith(("underline", "strike"))
+        if texts:
+            segments.append(Segment("".join(texts), self._style(look)))
+        return Strip(segments, self._drawn_size.width)
 
-    def _style(self, span: Span) -> Style:
-        """The style of a span upon the panel's own."""
-        key = span[1:]
-        if key not in self._styles:
-            own = self._palette.style(span) if self._palette is not None else Style()
-            self._styles[key] = self.rich_style + own
-        return self._styles[key]
+    def _style(self, look: Look) -> Style:
+        """What a span looks like upon the panel's own style."""
+        style = self._styles.get(look)
+        if style is None:
+            if self._base is None:
+                self._base = self._make_base()
+            own, filters, ground = self._base
+            style = own + self._palette.style(look) if self._palette is not None else own
+            for line_filter in filters:
+                style = line_filter.truecolor_style(style, ground)
+            self._styles[look] = style
+        return style
+
+    def _make_base(self) -> tuple[Style, list[ANSIToTruecolor], RichColor]:
+        """The panel's own style, and what all styles upon it go through, on which ground."""
+        filters = [each for each in self.get_line_filters() if isinstance(each, ANSIToTruecolor)]
+        return self.rich_style, filters, self.background_colors[1].rich_color
 
     def notify_style_update(self) -> None:
+        self._forget_looks()
+        super().notify_style_update()
+
+    def _forget_looks(self) -> None:
         self._strips.clear()
         self._styles.clear()
-        super().notify_style_update()
+        self._base = None

@@ -3,7 +3,6 @@
 import pytest
 from textual.theme import BUILTIN_THEMES
 
-from pitwall_tui.draw.cells import Span
 from pitwall_tui.draw.help import help_rows
 from pitwall_tui.help import PAGES
 from pitwall_tui.theme import OWN, defaults
@@ -41,7 +40,7 @@ def test_both_themes_define_the_same_names() -> None:
 
 def test_a_reserved_page_lies_between_its_team_and_the_ground() -> None:
     palette = Palette({"surface": "#000000"}, ("#ff0000",))
-    red = palette.style(Span("x", "reserve.0")).color
+    red = palette.style(("reserve.0", "", "")).color
     assert red is not None
     assert red.triplet is not None
     assert 0 < red.triplet.red < 255
@@ -49,7 +48,7 @@ def test_a_reserved_page_lies_between_its_team_and_the_ground() -> None:
 
 def test_a_team_that_is_not_known_is_grey() -> None:
     palette = Palette({"dim": "#808080"}, ())
-    assert palette.style(Span("x", "team.255")) == palette.style(Span("x", "dim"))
+    assert palette.style(("team.255", "", "")) == palette.style(("dim", "", ""))
 
 
 async def test_no_theme_is_fatal(build: Build) -> None:

@@ -14,7 +14,7 @@ from textual.color import Color
 from textual.theme import BUILTIN_THEMES, Theme
 
 from pitwall_tui.app import PitWallApp
-from pitwall_tui.draw.cells import Rows, Span
+from pitwall_tui.draw.cells import Rows
 from pitwall_tui.theme import OWN, PITWALL, PITWALL_COLOUR_BLIND, following, names
 from pitwall_tui.widgets.palette import Palette
 from tests.tui import views
@@ -251,6 +251,5 @@ def test_a_step_goes_round_our_own_themes_and_into_them_from_any_other() -> None
 def test_underlines_and_the_like_do_not_change_a_colour() -> None:
     palette = _palette(PITWALL)
     assert (
-        palette.style(Span("x", "dim bold underline")).color
-        == palette.style(Span("x", "dim")).color
+        palette.style(("dim bold underline", "", "")).color == palette.style(("dim", "", "")).color
     )
