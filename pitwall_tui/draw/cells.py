@@ -134,14 +134,13 @@ def row_width(row: Iterable[Span]) -> int:
     return sum(width(span.text) for span in row)
 
 
-def fit_row(row: Iterable[Span], cells: int, back: str = "", action: str = "") -> Row:
-    """A row of exactly `cells` cells: cut or padded at its end, on `back` and with `action` where
-    it has none."""
-    return _fitted(tuple(row), cells, back, action)
+def fit_row(row: Iterable[Span], cells: int, back: str = "") -> Row:
+    """A row of exactly `cells` cells: cut or padded at its end, on `back` where it has none."""
+    return _fitted(tuple(row), cells, back)
 
 
 @lru_cache(4096)
-def _fitted(row: Row, cells: int, back: str, action: str) -> Row:
+def _fitted(row: Row, cells: int, back: str) -> Row:
     spans, left = [], cells
     for span in row:
         text = clean(span.text)
@@ -149,19 +148,19 @@ def _fitted(row: Row, cells: int, back: str, action: str) -> Row:
         if wide > left:
             text = _prefix(text, left)
             wide = width(text)
-        if text is not span.text or (back and not span.back) or (action and not span.action):
-            span = Span(text, span.role, span.back or back, span.action or action)
+        if text is not span.text or (back and not span.back):
+            span = Span(text, span.role, span.back or back, span.action)
         if wide:
             spans.append(span)
             left -= wide
         if left <= 0:
             break
     if left > 0:
-        spans.append(Span(" " * left, "", back, action))
+        spans.append(Span(" " * left, "", back))
     return tuple(spans)
 
 
-def fit_box(rows: Sequence[Row], cells: int, height: int) -> Rows:
+def fit_box(rows: Sequence[Iterable[Span]], cells: int, height: int) -> Rows:
     """Exactly `height` rows of exactly `cells` cells: the first rows, or blank ones after."""
     fitted = [fit_row(row, cells) for row in rows[: max(0, height)]]
     fitted += [fit_row((), cells)] * (height - len(fitted))

@@ -278,7 +278,7 @@ def draw_tower(
     followed: int | None = None,
     fresh: Mapping[int, Collection[str]] | None = None,
 ) -> Rows:
-    """The tower; a click on a row follows its car.
+    """The tower.
 
     `moves` holds car numbers that gained (1) or lost (-1) a place just now, `fresh` names of the
     columns in which a car has something new. Gaps are those to the car number `followed`, where
@@ -309,5 +309,12 @@ def draw_tower(
             fresh.get(car.number, ()),
         )
         back = "follow-back" if row.followed else _BACKS.get(row.moved, "")
-        rows.append(fit_row(_car(row, chosen), cells, back, f"app.follow({car.number})"))
+        cell_row = _car(row, chosen)
+        rows.append(fit_row(cell_row, cells, back) if back else cell_row)
     return fit_box(rows, cells, height)
+
+
+def car_at(view: RaceView, y: int) -> int | None:
+    """The number of the car that `draw_tower` shows in row `y`; None of the head, and under the last
+    one."""
+    return view.cars[y - 1].number if 1 <= y <= len(view.cars) else None

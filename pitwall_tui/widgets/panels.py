@@ -44,7 +44,7 @@ from pitwall_tui.draw.strategy import (
     draw_measured,
     draw_suppose,
 )
-from pitwall_tui.draw.tower import draw_tower
+from pitwall_tui.draw.tower import car_at, draw_tower
 from pitwall_tui.draw.track import draw_track
 from pitwall_tui.draw.whatif import draw_whatif
 from pitwall_tui.draw.workshop import draw_bench, draw_footprints, draw_layers
@@ -63,10 +63,17 @@ class StatusLine(Panel):
 
 
 class Tower(Panel):
+    """The cars in their order; a click on one follows it."""
+
     hz = 5.0
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
         return draw_tower(frame.view, cells, height, frame.moves, frame.followed, fresh=frame.fresh)
+
+    async def on_click(self, event: Click) -> None:
+        number = car_at(self._frame.view, event.y) if self._frame else None
+        if number is not None:
+            await self.run_action(f"app.follow({number})")
 
 
 class TrackMap(Panel):
