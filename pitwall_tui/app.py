@@ -185,7 +185,7 @@ class PitWallApp(App[None], inherit_bindings=False):
             self._say(arrival)
         self._follow_race(self._frame.live)
         self._beat += 1
-        self._show()
+        self._show(self._beat)
 
     def _take(self, event: FeedEvent) -> tuple[str, ...]:
         """Fold an event into the race; what is to be said of it."""
@@ -255,11 +255,11 @@ class PitWallApp(App[None], inherit_bindings=False):
         """The screen that is seen; None before the first, and while the app ends."""
         return self._screen_stack[-1] if self._screen_stack else None
 
-    def _show(self) -> None:
+    def _show(self, beat: int) -> None:
         screen = self._on_top
         if isinstance(screen, WallScreen):
             fps = self.fps / self._cadence.ticks_per_frame
-            screen.show(*self.latest(), self._beat, fps)
+            screen.show(*self.latest(), beat, fps)
 
     # From race to race
 
@@ -596,8 +596,9 @@ class PitWallApp(App[None], inherit_bindings=False):
             self.push_screen(HelpScreen(self.latest, type(self.screen)))
 
     def _redraw(self) -> None:
+        """At once, and all of it: an answer waits for no panel's turn."""
         self._frame = self._make_frame()
-        self._show()
+        self._show(0)
 
 
 def _unused(stem: str) -> str:

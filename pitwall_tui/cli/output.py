@@ -6,11 +6,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pitwall_tui.export import WRITERS
-from pitwall_tui.race.debrief import DebriefView
 from pitwall_tui.race.errors import RaceError
+
+if TYPE_CHECKING:
+    from pitwall_tui.race.debrief import DebriefView
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Outputs:
         check_json_target(self.json)
         check_exports(self.option, self.files)
 
-    def write(self, figures: Mapping[str, Any], table: str, debrief: DebriefView) -> None:
+    def write(self, figures: Mapping[str, Any], table: str, debrief: "DebriefView") -> None:
         """All of them: one that cannot be written costs no other. Raises RaceError."""
         try:
             write_figures(figures, table, self.json)
@@ -50,6 +51,10 @@ def check_json_target(target: str | None) -> None:
 
 def check_exports(option: str, targets: Sequence[str]) -> None:
     """Raises RaceError now rather than after the race if one of the files cannot be written."""
+    if not targets:
+        return
+    from pitwall_tui.export import WRITERS
+
     for target in targets:
         if Path(target).suffix[1:] not in WRITERS:
             *most, last = (f".{end}" for end in WRITERS)
@@ -80,12 +85,16 @@ def write_figures(figures: Mapping[str, Any], table: str, target: str | None) ->
             raise RaceError(f"--json {target}: {error.strerror}") from None
 
 
-def write_exports(view: DebriefView, option: str, targets: Sequence[str]) -> None:
+def write_exports(view: "DebriefView", option: str, targets: Sequence[str]) -> None:
     """A debrief to each file, in the format that its name ends in, over what is there.
 
     Raises RaceError for the first that cannot be written, once the others are.
     """
-    if targets and not view.settings:
+    if not targets:
+        return
+    from pitwall_tui.export import WRITERS
+
+    if not view.settings:
         raise RaceError(f"{option}: nothing to write, not a step of this race was run")
     failed = ""
     for path in map(Path, targets):

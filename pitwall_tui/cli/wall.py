@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pitwall_tui.cli.loading import loading
-from pitwall_tui.feed.academy import Academy
-from pitwall_tui.feed.base import Feed
-from pitwall_tui.feed.record import Recorder
-from pitwall_tui.feed.replay import ReplayFeed
 from pitwall_tui.memory import GUIDE, Memory, state_file
 from pitwall_tui.race.errors import RaceError
-from pitwall_tui.race.state import RaceState
 from pitwall_tui.settings import Settings, Wall, frame_rate, known_theme
 
 if TYPE_CHECKING:
     from pitwall_tui.app import PitWallApp
+    from pitwall_tui.feed.academy import Academy
+    from pitwall_tui.feed.base import Feed
+    from pitwall_tui.feed.record import Recorder
+    from pitwall_tui.feed.replay import ReplayFeed
     from pitwall_tui.player import PlayerApp
+    from pitwall_tui.race.state import RaceState
 
 _FPS, _FPS_THROUGH_SSH = 10.0, 5.0
 
@@ -34,10 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def open_wall(
     args: argparse.Namespace,
     settings: Settings,
-    feed: Feed,
-    state: RaceState,
-    academy: Academy | None = None,
-    recorder: Recorder | None = None,
+    feed: "Feed",
+    state: "RaceState",
+    academy: "Academy | None" = None,
+    recorder: "Recorder | None" = None,
 ) -> "PitWallApp":
     """The app, not yet running, as options, environment, settings and memory want it."""
     with loading():
@@ -47,7 +47,7 @@ def open_wall(
     return PitWallApp(feed, state, academy, recorder, fps=fps, wall=wall)
 
 
-def open_player(args: argparse.Namespace, settings: Settings, player: ReplayFeed) -> "PlayerApp":
+def open_player(args: argparse.Namespace, settings: Settings, player: "ReplayFeed") -> "PlayerApp":
     """The app over a recording, likewise."""
     with loading():
         from pitwall_tui.player import PlayerApp

@@ -139,7 +139,7 @@ def fit_row(row: Iterable[Span], cells: int, back: str = "") -> Row:
     return _fitted(tuple(row), cells, back)
 
 
-@lru_cache(4096)
+@lru_cache(2048)
 def _fitted(row: Row, cells: int, back: str) -> Row:
     spans, left = [], cells
     for span in row:

@@ -315,6 +315,5 @@ def draw_tower(
 
 
 def car_at(view: RaceView, y: int) -> int | None:
-    """The number of the car that `draw_tower` shows in row `y`; None of the head, and under the last
-    one."""
+    """The number of the car in a row of the tower; None in the head, and under the last car."""
     return view.cars[y - 1].number if 1 <= y <= len(view.cars) else None
