@@ -10,15 +10,16 @@ _KEPT = 5  # measurements of a step's time by its size: their median counts
 _STALE = 1024  # steps after which a measurement proves nothing any more
 _MEMORY = 0.98  # of what is known of acceptance, what is left of it a step later ...
 _FEW = 16.0  # ... but for so many drafts at each place
-_LONG = 256  # passes of a size of which the mean counts, for what a position costs ...
-_LASTING = 0.999  # ... of which so much is left a pass later
+_LONG = 256  # passes of a size whose mean counts, for what a position costs
+_LASTING = 0.999  # of what passes of all sizes have told of that, what is left a pass later
 _GUESS = 0.8  # acceptance, before anything is known of it
 _WEIGHT = 4.0  # of the guess, in drafts
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One step of so many requests, without any prefill, that attend to so many positions each.
+    """One step of so many requests, without any prefill; they attend to `context` positions each,
+    on average.
 
     `accepted` holds (drafts, how many of them were accepted) of each request that had some;
     `draft_ms` were spent on proposing, on what the draft model had missed too where it `caught_up`;
@@ -106,10 +107,11 @@ class Forecast:
             for place in range(min(accepted + 1, drafts)):
                 self._tries[place] += 1
                 self._hits[place] += place < accepted
-        self._verify.note(round.places, round.context, round.verify_ms)
+        self._verify.context = self._draft.context = round.context
+        self._verify.note(round.places, round.verify_ms)
         if round.accepted and not round.caught_up:
             longest = max(drafts for drafts, _ in round.accepted)
-            self._draft.note(len(round.accepted), round.context, round.draft_ms / longest)
+            self._draft.note(len(round.accepted), round.draft_ms / longest)
 
     def _fade(self) -> None:
         """What is known of acceptance counts less with every step, with drafts or without: it says
@@ -121,7 +123,7 @@ class Forecast:
 
 
 class _Costs:
-    """Milliseconds by size, as measured; between two sizes on a line."""
+    """Milliseconds by size at the present `context`, as measured; between two sizes on a line."""
 
     def __init__(self, least: float) -> None:
         """`least` is how much of what a size takes grows in proportion to it at least, where it is
@@ -133,41 +135,37 @@ class _Costs:
         self._sizes: list[int] = []  # ascending
         self._medians: list[_Cost] = []  # of the sizes
         self._growth = _Growth()
-        self._context = 0.0  # of now
+        self.context = 0.0
 
     @property
     def largest(self) -> int:
         """Size that has been measured, 0 of none."""
         return self._sizes[-1] if self._sizes else 0
 
-    def note(self, size: int, context: float, ms: float) -> None:
-        self._context = context
-        place = bisect_left(self._sizes, size)
-        if size in self._measured:
-            # A single mishap is no growth.
-            usual = self._now(size, self._medians[place])
-            self._growth.note(size, size * context, min(max(ms, usual / 2), usual * 3 / 2))
-        else:
+    def note(self, size: int, ms: float) -> None:
+        place, cost = bisect_left(self._sizes, size), _Cost(self.context, ms)
+        if size not in self._measured:
             # What was expected counts as one: a single mishap does not decide.
             expected = self.of(size)
-            first = [_Cost(context, expected)] if expected else []
+            first = [_Cost(self.context, expected)] if expected else []
             self._measured[size] = deque(first, maxlen=_KEPT)
             self._sizes.insert(place, size)
-            self._medians.insert(place, _Cost(context, ms))
-            self._growth.note(size, size * context, ms)
-        self._measured[size].append(_Cost(context, ms))
+            self._medians.insert(place, cost)
+        measured = self._measured[size]
+        measured.append(cost)
         self._count += 1
         self._when[size] = self._count
-        ordered = sorted(self._measured[size], key=lambda cost: self._now(size, cost))
+        ordered = sorted(measured, key=lambda cost: self._now(size, cost))
         self._medians[place] = ordered[(len(ordered) - 1) // 2]
+        if len(measured) > 2:  # before that nothing says what is a mishap, which is no growth
+            usual = self._at(place)
+            self._growth.note(size, size * self.context, min(max(ms, usual / 2), usual * 3 / 2))
 
     def _now(self, size: int, cost: "_Cost") -> float:
-        """Milliseconds of what was measured, had the context been that of now: as that grows no
-        more than in proportion, as it shrinks no less."""
-        if not cost.context:
-            return cost.ms
-        whole = cost.ms * (self._context / cost.context - 1)
-        grown = self._growth.slope * size * (self._context - cost.context)
+        """Milliseconds of what was measured, had the context been that of now: never further from
+        them than in proportion to the context."""
+        whole = cost.ms * (self.context / cost.context - 1)
+        grown = self._growth.slope * size * (self.context - cost.context)
         return cost.ms + (min(grown, whole) if whole > 0 else max(grown, whole))
 
     def of(self, size: int) -> float:

@@ -185,7 +185,10 @@ class PitWallApp(App[None], inherit_bindings=False):
             self._say(arrival)
         self._follow_race(self._frame.live)
         self._beat += 1
-        self._show(self._beat)
+        screen = self._on_top
+        if isinstance(screen, WallScreen):
+            fps = self.fps / self._cadence.ticks_per_frame
+            screen.show(*self.latest(), self._beat, fps)
 
     def _take(self, event: FeedEvent) -> tuple[str, ...]:
         """Fold an event into the race; what is to be said of it."""
@@ -254,12 +257,6 @@ class PitWallApp(App[None], inherit_bindings=False):
     def _on_top(self) -> Screen[Any] | None:
         """The screen that is seen; None before the first, and while the app ends."""
         return self._screen_stack[-1] if self._screen_stack else None
-
-    def _show(self, beat: int) -> None:
-        screen = self._on_top
-        if isinstance(screen, WallScreen):
-            fps = self.fps / self._cadence.ticks_per_frame
-            screen.show(*self.latest(), beat, fps)
 
     # From race to race
 
@@ -598,7 +595,9 @@ class PitWallApp(App[None], inherit_bindings=False):
     def _redraw(self) -> None:
         """At once, and all of it: an answer waits for no panel's turn."""
         self._frame = self._make_frame()
-        self._show(0)
+        screen = self._on_top
+        if isinstance(screen, WallScreen):
+            screen.catch_up()
 
 
 def _unused(stem: str) -> str:

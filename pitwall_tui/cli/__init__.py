@@ -1,4 +1,5 @@
-"""The command line. What a command needs is imported when it runs: --help imports nothing."""
+"""The command line. What a command needs is imported when it runs: for --help next to
+nothing is."""
 
 import argparse
 import os

@@ -10,12 +10,18 @@ _ALLOCATIONS = 10_000
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """While modules are loaded nothing becomes garbage; afterwards they are there to stay, and a
-    look through all that lives does not hold up a frame for a tenth of a second."""
+    """While modules are loaded nothing becomes garbage."""
+    before = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
-        gc.set_threshold(_ALLOCATIONS)
-        gc.enable()
+        if before:
+            gc.enable()
+
+
+def settle() -> None:
+    """What is loaded by now stays: a look through all of it would hold up a frame for a tenth of a
+    second."""
+    gc.freeze()
+    gc.set_threshold(_ALLOCATIONS)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pitwall_tui.cli.loading import loading
+from pitwall_tui.cli.loading import loading, settle
 from pitwall_tui.memory import GUIDE, Memory, state_file
 from pitwall_tui.race.errors import RaceError
 from pitwall_tui.settings import Settings, Wall, frame_rate, known_theme
@@ -42,7 +42,7 @@ def open_wall(
     """The app, not yet running, as options, environment, settings and memory want it."""
     with loading():
         from pitwall_tui.app import PitWallApp
-
+    settle()
     wall, fps = _wall(args, settings)
     return PitWallApp(feed, state, academy, recorder, fps=fps, wall=wall)
 
@@ -51,7 +51,7 @@ def open_player(args: argparse.Namespace, settings: Settings, player: "ReplayFee
     """The app over a recording, likewise."""
     with loading():
         from pitwall_tui.player import PlayerApp
-
+    settle()
     wall, fps = _wall(args, settings)
     return PlayerApp(player, fps=fps, wall=wall)
 

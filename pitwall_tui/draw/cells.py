@@ -22,7 +22,7 @@ class Span(NamedTuple):
     action: str = ""
 
 
-Look = tuple[str, str, str]  # role, back and action of a span
+Paint = tuple[str, str, str]  # role, back and action of a span
 Row = tuple[Span, ...]
 Rows = tuple[Row, ...]
 

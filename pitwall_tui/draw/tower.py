@@ -278,7 +278,7 @@ def draw_tower(
     followed: int | None = None,
     fresh: Mapping[int, Collection[str]] | None = None,
 ) -> Rows:
-    """The tower.
+    """The tower: a row of heads, then one for each car.
 
     `moves` holds car numbers that gained (1) or lost (-1) a place just now, `fresh` names of the
     columns in which a car has something new. Gaps are those to the car number `followed`, where

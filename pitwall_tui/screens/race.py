@@ -47,9 +47,9 @@ class RaceScreen(WallScreen):
             if radio.is_on_screen:
                 radio.go_back_page(pages)
 
-    def _catch_up(self) -> None:
+    def catch_up(self) -> None:
         self._make_room(self._latest()[0])
-        super()._catch_up()
+        super().catch_up()
 
     def show(self, frame: Frame, palette: Palette, beat: int, fps: float) -> None:
         self._make_room(frame)

@@ -61,12 +61,13 @@ class WallScreen(Screen[None]):
         self._panels = list(self.query(Panel))
         for panel in self._panels:
             panel.page, panel.keys = self.page, self.keys
-        self._catch_up()
+        self.catch_up()
 
     def on_screen_resume(self) -> None:
-        self._catch_up()
+        self.catch_up()
 
-    def _catch_up(self) -> None:
+    def catch_up(self) -> None:
+        """Hand the newest frame to all panels."""
         frame, palette = self._latest()
         for panel in self._panels:
             panel.show(frame, palette)

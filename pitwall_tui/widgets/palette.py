@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from rich.style import Style
 from textual.color import Color, ColorParseError
 
-from pitwall_tui.draw.cells import Look
+from pitwall_tui.draw.cells import Paint
 
 _RESERVED = 0.45  # how much of a team's colour a reserved, still empty page has
 
@@ -20,13 +20,13 @@ class Palette:
         self._variables = variables
         self._teams = teams
         self._ground = self._variable("surface") or Color(0, 0, 0)
-        self._styles: dict[Look, Style] = {}
+        self._styles: dict[Paint, Style] = {}
 
-    def style(self, look: Look) -> Style:
-        """The style of a span that looks so, without the panel's own."""
-        if look not in self._styles:
-            self._styles[look] = self._make(*look)
-        return self._styles[look]
+    def style(self, paint: Paint) -> Style:
+        """The style of a span with this paint, without the panel's own."""
+        if paint not in self._styles:
+            self._styles[paint] = self._make(*paint)
+        return self._styles[paint]
 
     def _make(self, role: str, back: str, action: str) -> Style:
         name, *attributes = role.split() or [""]

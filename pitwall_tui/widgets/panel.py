@@ -13,7 +13,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from pitwall_tui.commands import KEYS, Keys
-from pitwall_tui.draw.cells import Look, Row, Rows, plain
+from pitwall_tui.draw.cells import Paint, Row, Rows, plain
 from pitwall_tui.draw.keys import Key
 from pitwall_tui.draw.status import Notice
 from pitwall_tui.race.academy import AcademyView
@@ -24,7 +24,7 @@ from pitwall_tui.race.whatif import WhatIf
 from pitwall_tui.race.workshop import WorkshopView
 from pitwall_tui.widgets.palette import Palette
 
-_PLAIN: Look = ("", "", "")
+_PLAIN: Paint = ("", "", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Panel(Widget):
         self._of_inputs: Rows = ()
         self._drawn_size = Size(0, 0)
         self._strips: dict[int, Strip] = {}
-        self._styles: dict[Look, Style] = {}
+        self._styles: dict[Paint, Style] = {}
         self._base: tuple[Style, list[ANSIToTruecolor], RichColor] | None = None
 
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
@@ -109,7 +109,7 @@ class Panel(Widget):
         self._frame = frame
         if palette is not self._palette:
             self._palette = palette
-            self._forget_looks()
+            self._forget()
             self.refresh()
         if not self.is_on_screen:
             return
@@ -150,10 +150,14 @@ class Panel(Widget):
         return changed
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Those of a panel have neither padding nor border, so that they are kept as they go to the
-        screen."""
+        """Of all that Textual draws around lines and over them a panel has no more than the light
+        on what the mouse would click: the lines are kept as they go to the screen."""
         self._draw()
         lines = [self._line(y) for y in crop.line_range]
+        under = self.hover_style
+        if under.link_id and "@click" in under.meta:
+            light = self.link_style_hover
+            lines = [line.style_links(under.link_id, light) for line in lines]
         if crop.column_span == (0, self._drawn_size.width):
             return lines
         return [line.crop(*crop.column_span) for line in lines]
@@ -178,30 +182,30 @@ class Panel(Widget):
         with a line through or under it."""
         segments = []
         texts: list[str] = []
-        look, lined = _PLAIN, False  # of `texts`
+        paint, lined = _PLAIN, False  # of `texts`
         for span in row:
             text, new = span[0], span[1:]
             if texts:
-                if new == look or (new[1:] == look[1:] and not lined and text.isspace()):
+                if new == paint or (new[1:] == paint[1:] and not lined and text.isspace()):
                     texts.append(text)
                     continue
-                segments.append(Segment("".join(texts), self._style(look)))
-            texts, look, lined = [text], new, new[0].endswith(("underline", "strike"))
+                segments.append(Segment("".join(texts), self._style(paint)))
+            texts, paint, lined = [text], new, new[0].endswith(("underline", "strike"))
         if texts:
-            segments.append(Segment("".join(texts), self._style(look)))
+            segments.append(Segment("".join(texts), self._style(paint)))
         return Strip(segments, self._drawn_size.width)
 
-    def _style(self, look: Look) -> Style:
-        """What a span looks like upon the panel's own style."""
-        style = self._styles.get(look)
+    def _style(self, paint: Paint) -> Style:
+        """A paint upon the panel's own style."""
+        style = self._styles.get(paint)
         if style is None:
             if self._base is None:
                 self._base = self._make_base()
             own, filters, ground = self._base
-            style = own + self._palette.style(look) if self._palette is not None else own
+            style = own + self._palette.style(paint) if self._palette is not None else own
             for line_filter in filters:
                 style = line_filter.truecolor_style(style, ground)
-            self._styles[look] = style
+            self._styles[paint] = style
         return style
 
     def _make_base(self) -> tuple[Style, list[ANSIToTruecolor], RichColor]:
@@ -210,10 +214,10 @@ class Panel(Widget):
         return self.rich_style, filters, self.background_colors[1].rich_color
 
     def notify_style_update(self) -> None:
-        self._forget_looks()
+        self._forget()
         super().notify_style_update()
 
-    def _forget_looks(self) -> None:
+    def _forget(self) -> None:
         self._strips.clear()
         self._styles.clear()
         self._base = None

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from engine.draft_length import Auto, Fixed
-from engine.forecast import LONGEST, Round
+from engine.forecast import LONGEST, Forecast, Round
 from engine.plan import NO_DRAFTS, Ration
 
 Costs = Callable[[int], float]
@@ -209,13 +209,34 @@ def test_long_texts_are_hardly_slower_than_without(
     assert sum(laters) / len(laters) >= 0.97
 
 
+@pytest.mark.parametrize("mishap", [1.0, 2.0, 10.0])
+def test_what_was_learnt_of_short_contexts_is_carried_on(mishap: float) -> None:
+    """A size that is not measured again costs as much more as longer contexts make it, also where
+    the first pass of all was a slow one."""
+    forecast = Forecast()
+
+    def note(rows: int, context: float, slow: float = 1.0) -> None:
+        ms = (2.0 + 0.1 * rows + 0.0005 * rows * context) * slow
+        forecast.note(Round(rows, context, [], 0.0, ms))
+
+    note(20, 60, mishap)
+    for _ in range(5):
+        note(40, 60)
+    for context in range(60, 460, 2):
+        note(20, context)
+    loss = forecast.loss(Round(20, 460, [(1, 0)] * 20, 0.0, 0.0))
+    plain, double = 2.0 + 20 * 0.33, 2.0 + 40 * 0.33
+    assert loss == pytest.approx(double / plain - 1, rel=0.15)
+
+
 def test_it_comes_back_to_drafts_that_pay_again() -> None:
     """From none at all, once the draft model is worth something."""
     auto = Auto()
     useless = replace(MEMORY_BOUND, acceptance=0.0)
     race(useless, auto, 20, 300)
-    assert auto.choose(20) == NO_DRAFTS
+    assert auto.choose(20).requests < 20, "no more than a trial"
     race(MEMORY_BOUND, auto, 20, 500)
+    assert auto.choose(20).requests == 20
     assert auto.choose(20).length >= 4
 
 

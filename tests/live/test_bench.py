@@ -76,6 +76,7 @@ FIGURES = {
     *("ttft_ms", "ttft_percentiles_ms", "itl_ms", "weights_bytes", "kv_bytes_peak"),
     *("kv_bytes_mean", "waste_percent", "prefill_tokens", "preemptions", "quality"),
 }
+PERCENTILES = {"count", "p50", "p90", "p99"}
 OFF = knobs(kv_cache="off", batching="none", paging="contiguous", prefix_cache="off")
 LITTLE = Plan(
     settings=(
@@ -162,6 +163,7 @@ def test_the_document_has_every_figure(made: tuple[Path, dict[str, Any]]) -> Non
         assert row.keys() >= FIGURES
         assert ("decode_tokens_per_second" in row) == (row["cars"] == 1)
         assert ("mean_acceptance_length" in row) == (name == "ngram")
+        assert row["itl_ms"].keys() == row["ttft_percentiles_ms"].keys() == PERCENTILES
         assert 0 < row["itl_ms"]["p50"] <= row["itl_ms"]["p90"] <= row["itl_ms"]["p99"]
         ttft = row["ttft_percentiles_ms"]
         assert 0 < ttft["p50"] <= ttft["p90"] <= ttft["p99"]

@@ -95,7 +95,7 @@ def _row(row: Row) -> Figures:
         **({} if decode is None else {"decode_tokens_per_second": decode}),
         **({} if rounds is None else {"mean_acceptance_length": rounds}),
         "ttft_ms": view.ttft_mean,
-        "ttft_percentiles_ms": {key: found["ttft_ms"][key] for key in ("p50", "p90", "p99")},
+        "ttft_percentiles_ms": found["ttft_ms"],
         **{key: found[key] for key in _SHARED},
         "quality": "exact" if view.exact else found["quality"] if view.quality else None,
     }
