@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
+from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter
 from textual.screen import Screen
 
@@ -290,6 +291,17 @@ class PitWallApp(App[None], inherit_bindings=False):
     # Life
 
     def on_ready(self) -> None:
+        driver = self._driver
+        if isinstance(driver, LinuxDriver):
+            resume = driver._sigcont_application
+
+            def resume_if_suspended(*_: Any) -> None:
+                """A terminal that disappears continues its processes, too: whoever took the
+                terminal again then would read from nothing, and wait for it for ever."""
+                if driver._must_signal_resume:
+                    resume()
+
+            signal.signal(signal.SIGCONT, resume_if_suspended)
         self.call_after_refresh(self._start)
         if self._interrupted:
             self.action_interrupt()

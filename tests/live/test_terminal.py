@@ -165,6 +165,18 @@ def test_a_race_with_a_course_ends_with_its_terminal(opened: Open, folder: Path)
     assert terminal.processes() == {}
 
 
+def test_a_terminal_that_goes_while_the_race_ends_leaves_nothing(
+    opened: Open, folder: Path
+) -> None:
+    terminal = opened(*race(folder))
+    racing(terminal)
+    terminal.press("q")
+    terminal.until(lambda: not terminal.picture.modes[1049], "the usual screen")
+    terminal.close()
+    terminal.ends()
+    assert terminal.processes() == {}
+
+
 def test_the_demo_is_played_gone_to_and_fro_in_and_left(opened: Open) -> None:
     terminal = opened("--demo")
     picture = terminal.picture
