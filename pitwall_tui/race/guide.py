@@ -1,9 +1,11 @@
 """The guided race: one knob after the other, with what it changed as measured just then.
 
-Pure: it looks at views, and says what it would have turned. What a setting gave is noted once it
-has raced for `SECONDS`, so a figure from before a turn never has the turn in it.
+Pure: it looks at views, and says what it would have turned. What a setting gave is noted once
+whole steps under it, from the end of one to the end of another, have taken `SECONDS`: views go on
+while a step runs, and show figures of the steps before it.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
@@ -11,12 +13,14 @@ from typing import Literal
 
 from pitwall_tui.race.view import Flag, PagesView, RaceView, TrafficView
 
-# Of racing under the same knobs, before figures are of them: as long as rates look back, or less
-# where the race has had these knobs from its start, beyond which rates do not look.
+# Of steps under the same knobs, before figures are of them: as long as a view's look back, or less
+# where the race has had these knobs from its start, beyond which they do not look.
 SECONDS, SECONDS_FROM_START = 2.2, 1.0
-_LONGEST_GAP = 0.5  # seconds between two views; more is a wall that stood still
+_LONGEST_GAP = 1.5  # seconds between two views; more is a wall that stood still
+_LONG_STEP = 1.0  # seconds without a token of which the user should know
 _MOST_SETTINGS = 64
 _RACING: tuple[Flag, ...] = ("green", "yellow", "safety")
+_BUILT = ("weights", "kernels", "speculation")  # the race goes on until what they need is there
 _MIB = 2**20
 
 
@@ -25,7 +29,7 @@ class Moment:
     """What one setting of the knobs gave, in the race of that number.
 
     `decode` is what its decode steps read, None of none; `ttft_ms` the mean of a race that began
-    and ran under it alone, None where none has.
+    and ran under it alone, None where none has; `tokens_per_second` is over whole steps.
     """
 
     race_number: int
@@ -103,30 +107,41 @@ def _mib(nbytes: float) -> str:
     return f"{nbytes / _MIB:,.1f}" if nbytes < 100 * _MIB else f"{nbytes / _MIB:,.0f}"
 
 
-def _changed(before: Moment, after: Moment) -> str:
-    """Every knob that differs, so that no figure is put down to one knob alone where more were
-    turned."""
-    return ", ".join(
-        f"{name} {before.knobs[name]} to {value}"
-        for name, value in after.knobs.items()
-        if before.knobs.get(name) != value
-    )
+def _per_second(tokens: float) -> str:
+    return f"{tokens:,.1f}" if tokens < 10 else f"{tokens:,.0f}"
 
 
-def _rate(before: Moment | None, after: Moment, _: RaceView) -> list[str]:
-    now = f"{after.tokens_per_second:,.0f} tokens/s, {after.step_ms:.1f} ms a step"
-    if before is None or not before.tokens_per_second:
-        return [f"{now}; what it was before was not measured"]
+def _effect(change: str, race: RaceView) -> str:
+    """What the radio tells of the newest turn to that alone, such as "weights int8"; "" where it
+    does not."""
+    for line in reversed(race.radio):
+        if line.kind == "knob" and line.text.startswith(change):
+            return line.text if line.text.startswith(f"{change} gave ") else ""
+    return ""
+
+
+def _rate(before: Moment | None, after: Moment, race: RaceView) -> list[str]:
+    now = _per_second(after.tokens_per_second)
+    if before is None:
+        return [
+            f"{now} tokens/s, {after.step_ms:,.1f} ms a step; what it was before was not measured"
+            " in this race"
+        ]
+    step = f"; a step {before.step_ms:,.1f} to {after.step_ms:,.1f} ms"
+    # All that differ, so that nothing is put down to one knob alone where more were turned.
+    turned = [name for name, value in after.knobs.items() if before.knobs.get(name) != value]
+    # One turn has one ratio: the radio's, where it tells of this one.
+    if len(turned) == 1 and (effect := _effect(f"{turned[0]} {after.knobs[turned[0]]}", race)):
+        return [effect + step]
+    changed = ", ".join(f"{name} {before.knobs[name]} to {after.knobs[name]}" for name in turned)
     others = (
         f"; cars in a step {before.running} to {after.running}"
         if before.running != after.running
         else ""
     )
     return [
-        f"{_changed(before, after)}: {before.tokens_per_second:,.0f} to"
-        f" {after.tokens_per_second:,.0f} tokens/s,"
-        f" {after.tokens_per_second / before.tokens_per_second:.2f}x; a step"
-        f" {before.step_ms:.1f} to {after.step_ms:.1f} ms{others}"
+        f"{changed}: {_per_second(before.tokens_per_second)} to {now} tokens/s,"
+        f" {after.tokens_per_second / before.tokens_per_second:.2f}x{step}{others}"
     ]
 
 
@@ -139,15 +154,17 @@ def _held(before: Moment | None, after: Moment, _: RaceView) -> list[str]:
     def held(moment: Moment) -> str:
         return _mib(moment.pages.used * moment.pages.page_bytes)
 
-    was = "" if before is None else f"{held(before)} to "
-    empty = "" if before is None else f"{before.pages.waste_percent:.0f} to "
+    was = empty = ""
+    if before is not None and before.running == after.running:  # fewer cars hold less anyway
+        was, empty = f"{held(before)} to ", f"{before.pages.waste_percent:.0f} to "
     return [
-        f"held for the cars: {was}{held(after)} MiB; empty of that: {empty}"
+        f"held with {after.running} cars running: {was}{held(after)} MiB; empty of that: {empty}"
         f"{after.pages.waste_percent:.0f} %"
     ]
 
 
-def _waited(before: Moment | None, after: Moment, race: RaceView) -> list[str]:
+def _waited(before: Moment | None, after: Moment, _: RaceView) -> list[str]:
+    """Of two races: nothing but what is of all cars of each."""
     if after.ttft_ms is None:
         return ["the first tokens of this race were not all waited for under these knobs"]
     was = f"{before.ttft_ms:,.0f} to " if before is not None and before.ttft_ms else ""
@@ -156,7 +173,7 @@ def _waited(before: Moment | None, after: Moment, race: RaceView) -> list[str]:
         if after.prefix_hit_percent is not None
         else ""
     )
-    return [f"mean TTFT {was}{after.ttft_ms:,.0f} ms{hits}", *_held(before, after, race)]
+    return [f"mean TTFT {was}{after.ttft_ms:,.0f} ms{hits}"]
 
 
 def _read(before: Moment | None, after: Moment, race: RaceView) -> list[str]:
@@ -288,7 +305,10 @@ class Guide:
         self._key: tuple[str, ...] = ()
         self._from_start = False  # the race has had these knobs since it began
         self._time = -inf
-        self._raced = 0.0
+        self._tokens = 0
+        # (time, tokens) as steps under these knobs ended, one after the other.
+        self._ends: deque[tuple[float, int]] = deque()
+        self._silent_since = -inf
         self._before: Moment | None = None
         self._after: Moment | None = None
         self._asked_in = 0  # the race in which the present step's knob was turned
@@ -320,7 +340,6 @@ class Guide:
             self._before = self._noted.get(before) if before != self._key else None
             self._after = None
             self._noted.pop(self._key, None)
-            self._raced = 0.0
             self._asked_in = race.race_number
             self._phase = "measure"
         if self._phase == "measure" and self._measured(race):
@@ -335,6 +354,8 @@ class Guide:
         match self._phase:
             case "welcome":
                 self._phase, self._at = "ask", 0
+            case "ask" | "told" if heard := self._heard(race):
+                return NextRace() if self._pending(heard, race)[1] else None
             case "ask":
                 return Turn(self._step.knob, self._target(race))
             case "measure" if self._needs_race(race):
@@ -353,23 +374,36 @@ class Guide:
         """Follow the race; the key of the knobs before this view."""
         before, key = self._key, (*(knob.value for knob in race.knobs), f"{race.status.pace:g}")
         passed, self._time = race.time - self._time, race.time
-        if race.race_number != self._race:
+        anew = race.race_number != self._race
+        if anew:
             self._from_start = race.status.flag == "lights" or passed <= _LONGEST_GAP
-            self._race, self._raced = race.race_number, 0.0
         elif key != before:
             self._from_start = self._from_start and race.status.flag == "lights"
-            self._raced = 0.0
-        elif race.status.flag in _RACING and not race.status.paused:
-            self._raced += min(max(0.0, passed), _LONGEST_GAP)
-            if self._raced >= self._needed and race.status.running:
+        self._race, self._key = race.race_number, key
+        racing = race.status.flag in _RACING and not race.status.paused
+        if anew or key != before or passed > _LONGEST_GAP or not racing:
+            self._ends.clear()
+            self._silent_since = race.time
+        tokens = sum(car.tokens for car in race.cars)
+        ended, self._tokens = tokens > self._tokens, tokens
+        if racing and ended:
+            self._ends.append((race.time, tokens))
+            self._silent_since = race.time
+            while len(self._ends) > 2 and race.time - self._ends[1][0] >= SECONDS:
+                self._ends.popleft()
+            if self._seconds >= self._needed and race.status.running:
                 self._keep(race)
-        self._key = key
         return before
 
     @property
     def _needed(self) -> float:
-        """Seconds of racing until a moment is of these knobs alone."""
+        """Seconds of steps until a moment is of these knobs alone."""
         return SECONDS_FROM_START if self._from_start else SECONDS
+
+    @property
+    def _seconds(self) -> float:
+        """What whole steps under these knobs have taken, as far as rates look back."""
+        return self._ends[-1][0] - self._ends[0][0] if self._ends else 0.0
 
     def _keep(self, race: RaceView) -> None:
         """The newest moment of these knobs; with fewer cars than before only in another race."""
@@ -378,6 +412,7 @@ class Guide:
         if self._from_start and known and len(known) == len(waits):
             self._ttft[self._key] = sum(known) / len(known)
         status = race.status
+        made = self._ends[-1][1] - self._ends[0][1]
         kept = self._noted.get(self._key)
         if kept is not None and kept.running > status.running:
             return
@@ -387,7 +422,7 @@ class Guide:
         self._noted[self._key] = Moment(
             race_number=race.race_number,
             knobs={knob.name: knob.value for knob in race.knobs},
-            tokens_per_second=status.tokens_per_second,
+            tokens_per_second=made / self._seconds,
             step_ms=status.step_ms,
             running=status.running,
             waiting=status.waiting,
@@ -426,6 +461,13 @@ class Guide:
         """Whether the last plan used that value of the step's knob."""
         return any(knob.name == self._step.knob and knob.value == value for knob in race.knobs)
 
+    def _heard(self, race: RaceView) -> str:
+        """The value that the step's knob is waited for to have, where it has been asked for; ""
+        where it has not."""
+        wanted = self._target(race) if self._phase == "ask" else self._step.back
+        asked = (knob.pending for knob in race.knobs if knob.name == self._step.knob)
+        return wanted if wanted is not None and wanted in asked else ""
+
     def _needs_race(self, race: RaceView) -> bool:
         new = race.race_number != self._asked_in
         return race.status.flag == "chequered" or (self._step.anew and not new)
@@ -445,19 +487,28 @@ class Guide:
             return self._card("GUIDED RACE", len(STEPS), (_END,), (), "", "close")
         step = self._step
         key = "{" + step.knob + "}"
+        heard = self._heard(race)
         if self._phase == "ask":
             wanted = f"Press {key} until {step.knob} is {self._target(race)}."
-            return self._card(step.title, self._at + 1, (step.lead,), (), wanted, "press it for me")
+            enter = "press it for me"
+            if heard:
+                wanted, enter = self._pending(heard, race)
+            return self._card(step.title, self._at + 1, (step.lead,), (), wanted, enter)
         if self._phase == "measure":
             enter = "next race" if self._needs_race(race) else ""
             return self._card(step.title, self._at + 1, (), (), self._waiting(race), enter)
         assert self._after is not None
-        figures = tuple(step.told(self._before, self._after, race))
+        before = self._before
+        if before is not None and before.race_number != self._after.race_number and not step.anew:
+            before = None  # other texts, and another part of a race
+        figures = tuple(step.told(before, self._after, race))
         back = f"Press {key} until {step.knob} is {step.back} again." if step.back else ""
         lines = (step.closing,) if step.closing else ()
         if race.status.pace:
             lines = (f"Held at {race.status.pace:g} tokens/s: {{faster}} lets it make more.",)
         enter = "put it back" if step.back else "go on"
+        if heard:
+            back, enter = self._pending(heard, race)
         return self._card(step.title, self._at + 1, lines, figures, back, enter)
 
     def _waiting(self, race: RaceView) -> str:
@@ -471,7 +522,28 @@ class Guide:
             return "The race is over: {next} begins the next one, in which it is measured."
         if self._needs_race(race):
             return "It counts for cars that are admitted: {next} begins the next race."
-        return f"Measuring: {min(self._raced, self._needed):.1f} of {self._needed} s of racing."
+        return (
+            f"Measuring: only steps that have ended count, {self._seconds:.1f} of {self._needed} s"
+            f" have{self._silence()}."
+        )
+
+    def _pending(self, value: str, race: RaceView) -> tuple[str, str]:
+        """Why a value that has been asked for is not there yet, and what enter does about it."""
+        if race.status.paused:
+            return "The engine is paused: {pause} lets it go on.", ""
+        if race.status.flag == "chequered":
+            return "The race is over: {next} begins the next one, which will have it.", "next race"
+        knob = self._step.knob
+        built = "what it needs is there, " if knob in _BUILT else ""
+        return (
+            f"Heard: {knob} is {value} once {built}the step in flight has ended, and a first one"
+            f" planned with it{self._silence()}."
+        ), ""
+
+    def _silence(self) -> str:
+        """A step that takes long is no wall that hangs."""
+        seconds = self._time - self._silent_since
+        return f"; no token for {seconds:.0f} s" if seconds >= _LONG_STEP else ""
 
     def _card(
         self,

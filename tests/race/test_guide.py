@@ -18,14 +18,15 @@ from pitwall_tui.race.guide import (
     NextRace,
     Turn,
 )
-from pitwall_tui.race.view import QualityView, RaceView, TrafficView
+from pitwall_tui.race.view import QualityView, RaceView, RadioView, TrafficView
 from tests.tui import views
 
 DECODE = TrafficView("decode", 4.4 * 2**20, 1.0 * 2**20, 20.0, 60.0)
 
 
 class Race:
-    """A race that goes as it is told to, in steps of a tenth of a second."""
+    """A race that goes as it is told to: a view every tenth of a second, and a step with each,
+    unless one is in flight."""
 
     def __init__(self, guide: Guide) -> None:
         self.guide = guide
@@ -33,23 +34,38 @@ class Race:
         self.rates = {self.knobs: 2310.0}
         self.view: RaceView = replace(views.racing(), time=100.0, quality=None, speculation=None)
         self.running = 20
+        self.tokens = 0.0
+        self.pending: dict[str, str] = {}
 
     def see(self, seconds: float = 0.1, **changes: object) -> GuideView | None:
         for _ in range(max(1, round(seconds * 10))):
             knobs = tuple(
-                replace(knob, value=str(self.knobs.as_dict()[knob.name]), pending=None)
+                replace(
+                    knob,
+                    value=str(self.knobs.as_dict()[knob.name]),
+                    pending=self.pending.get(knob.name),
+                )
                 for knob in (replace(self.view.knobs[0], name=k.name) for k in KNOBS)
             )
-            status = replace(
-                self.view.status,
-                tokens_per_second=self.rates.get(self.knobs, 100.0),
-                running=self.running,
-                pace=0.0,
-            )
+            self.tokens += self.rates.get(self.knobs, 100.0) / 10
+            status = replace(self.view.status, running=self.running, pace=0.0)
+            cars = (replace(self.view.cars[0], tokens=round(self.tokens)),)
             self.view = replace(
-                self.view, time=self.view.time + 0.1, knobs=knobs, status=status, traffic=(DECODE,)
+                self.view,
+                time=self.view.time + 0.1,
+                knobs=knobs,
+                status=status,
+                traffic=(DECODE,),
+                cars=cars,
             )
             self.view = replace(self.view, **changes)  # type: ignore[arg-type]
+            self.guide.see(self.view)
+        return self.guide.view()
+
+    def fly(self, seconds: float) -> GuideView | None:
+        """A step is in flight: views show what was, and time goes on."""
+        for _ in range(round(seconds * 10)):
+            self.view = replace(self.view, time=self.view.time + 0.1)
             self.guide.see(self.view)
         return self.guide.view()
 
@@ -136,18 +152,121 @@ def test_enter_presses_the_key() -> None:
     assert race.guide.enter(race.view) == Turn("kv_cache", "on")
 
 
-def test_figures_are_those_of_the_views_and_not_of_the_turn_between() -> None:
+def test_figures_are_of_the_last_seconds_under_each_setting_alone() -> None:
     race = at("WEIGHTS IN 8 BITS")
-    race.see(SECONDS + 0.1)
     race.rates[race.knobs] = 2000.0
-    race.see(0.5)
-    race.turn("weights", "int8", 5000.0)
-    race.see(1.0)
-    race.rates[race.knobs] = 6000.0
-    assert "2,000 to 6,000 tokens/s, 3.00x" in figures(race, SECONDS - 0.8)
+    race.see(SECONDS + 0.2)
+    race.turn("weights", "int8", 6000.0)
+    assert figures(race, SECONDS) == ""
+    assert "2,000 to 6,000 tokens/s, 3.00x" in figures(race, 0.3)
     race.rates[race.knobs] = 7000.0
     assert "6,000" in figures(race, 1.0)  # they stand still once they are told
     assert "weights read for a token: 4.4 to 4.4 MiB" in figures(race)
+
+
+def without_cache() -> Race:
+    """The cache is off, and its first step has ended: it had all keys and values still."""
+    race = guided()
+    race.obey()
+    race.see()
+    race.turn("kv_cache", "off", 2310.0)
+    race.see()
+    race.rates[race.knobs] = 200.0
+    return race
+
+
+def test_steps_count_once_they_have_ended_and_for_all_the_time_that_they_took() -> None:
+    race = without_cache()
+    race.fly(30.0)
+    assert race.guide.view().figures == ()  # type: ignore[union-attr]
+    assert "2,310 to 0.7 tokens/s, 0.00x" in figures(race)  # 20 tokens in 30.1 s
+
+
+def test_a_step_that_takes_long_is_told_of_while_it_is_measured() -> None:
+    view = without_cache().fly(12.0)
+    assert view is not None
+    assert "0.0 of 2.2 s have; no token for 12 s" in view.wanted
+
+
+def test_a_knob_that_was_asked_for_is_heard_before_a_step_has_it() -> None:
+    race = guided()
+    race.obey()
+    race.see()
+    race.pending = {"kv_cache": "off"}
+    race.see()
+    view = race.fly(20.0)
+    assert view is not None
+    assert view.wanted.startswith("Heard: kv_cache is off once the step in flight has ended")
+    assert "no token for 20 s" in view.wanted
+    assert (view.enter, race.guide.enter(race.view)) == ("", None)
+    over = race.see(status=replace(race.view.status, flag="chequered"))
+    assert over is not None
+    assert "race is over" in over.wanted
+    assert (over.enter, race.guide.enter(race.view)) == ("next race", NextRace())
+    race.view = replace(race.view, status=replace(race.view.status, flag="green"))
+    race.turn("kv_cache", "off", 100.0)
+    race.pending = {}
+    race.see(SECONDS + 0.2)
+    race.pending = {"kv_cache": "on"}
+    view = race.see()
+    assert view is not None
+    assert view.figures
+    assert view.wanted.startswith("Heard: kv_cache is on once")
+    assert (view.enter, race.guide.enter(race.view)) == ("", None)
+
+
+def test_what_has_to_be_built_is_heard_too() -> None:
+    race = at("WEIGHTS IN 8 BITS")
+    race.pending = {"weights": "int4"}
+    view = race.see()
+    assert view is not None
+    assert view.wanted.startswith("Press")  # it goes past what is asked for
+    race.pending = {"weights": "int8"}
+    view = race.see()
+    assert view is not None
+    assert "once what it needs is there" in view.wanted
+
+
+def told_by_radio(*texts: str) -> tuple[RadioView, ...]:
+    return tuple(RadioView(1.0, "knob", "", 255, 9, text, 2.0) for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("radio", "told"),
+    [
+        (("kernels torch", "kernels torch gave 0.41x: 9 to 4 tokens/s in 2.1 s"), True),
+        (("kernels torch gave 0.41x: 9 to 4 tokens/s in 2.1 s", "kernels torch"), False),
+        (("kernels torch", "kernels torch, max_batch 4 gave 0.41x: 9 to 4 tokens/s"), False),
+    ],
+    ids=["this turn", "an earlier turn", "more than this turn"],
+)
+def test_a_turn_has_the_ratio_that_the_radio_tells(radio: tuple[str, ...], told: bool) -> None:
+    race = at("KERNELS")
+    race.see(SECONDS + 0.1)
+    race.turn("kernels", "torch", 900.0)
+    race.see(radio=told_by_radio(*radio))
+    line = figures(race, SECONDS + 0.2)
+    assert line.startswith(f"{radio[-1]}; a step " if told else "kernels native to torch: ")
+
+
+def paged(running: int, another_race: bool = False) -> str:
+    """The figures of the step on pages, with so many cars left after the turn."""
+    race = at("PAGES")
+    race.see(SECONDS + 0.2)
+    race.turn("paging", "contiguous", 900.0)
+    race.see()
+    race.running = running
+    used = replace(race.view.pages, used=40, page_bytes=2**20, waste_percent=71.0)
+    if another_race:
+        race.view = replace(race.view, race_number=race.view.race_number + 1)
+    race.see(SECONDS + 0.3, pages=used)
+    return figures(race)
+
+
+def test_memory_is_compared_in_one_race_with_as_many_cars() -> None:
+    assert "held with 20 cars running: 89.5 to 40.0 MiB; empty of that: 12 to 71 %" in paged(20)
+    assert "held with 9 cars running: 40.0 MiB; empty of that: 71 %" in paged(9)
+    assert "held with 20 cars running: 40.0 MiB" in paged(20, another_race=True)
 
 
 def test_what_was_not_measured_before_is_not_compared() -> None:
@@ -211,14 +330,16 @@ def test_nothing_is_measured_while_nothing_races(changes: dict[str, object], wor
     assert figures(race, 0.1) == ""
 
 
-def test_a_race_that_ends_meanwhile_is_measured_in_the_next_one() -> None:
+def test_a_race_that_ends_meanwhile_is_measured_in_the_next_one_and_not_compared() -> None:
     race = at("KERNELS")
     race.turn("kernels", "torch", 900.0)
     race.see(1.0)
     race.view = replace(race.view, race_number=race.view.race_number + 1)
     race.see()
     assert figures(race, SECONDS_FROM_START - 0.2) == ""
-    assert "to 900 tokens/s" in figures(race, 0.4)
+    told = figures(race, 0.4)
+    assert told.startswith("900 tokens/s")
+    assert "before was not measured in this race" in told
 
 
 def test_a_mode_that_is_turned_past_is_the_next_step() -> None:
@@ -248,6 +369,7 @@ def test_shared_beginnings_are_told_by_the_next_race() -> None:
     results = tuple(replace(row, ttft_ms=310.0) for row in results)
     race.see(SECONDS_FROM_START + 0.3, results=results)
     assert "mean TTFT 100 to 310 ms" in figures(race)
+    assert "MiB" not in figures(race)  # what is held differs by more than the knob
 
 
 def test_quality_is_told_as_soon_as_it_is_known() -> None:
