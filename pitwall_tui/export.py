@@ -58,6 +58,8 @@ def markdown_text(view: DebriefView) -> str:
     parts.append("Tokens/s are over the time that the setting's steps took; TTFT and ITL in ms.\n")
     if view.grouped:
         parts.append("Rates are set against those of the first row that ran the same.\n")
+    else:
+        parts.append("Rates are set against the first row's over steps that read no prompt.\n")
     if view.ratios:
         rows = [[name, f"{ratio:.2f} x"] for name, ratio in view.ratios]
         parts.append(_table(("ratio", ""), rows))
@@ -104,7 +106,8 @@ def write_all(view: DebriefView, folder: Path) -> str:
 
 
 def setting_document(setting: SettingView) -> Document:
-    """A setting's figures by name. Tokens/s are over the seconds that its steps took."""
+    """A setting's figures by name. Tokens/s are over the seconds that its steps took, those of
+    decoding over steps that read no prompt."""
     quality = setting.quality
     return {
         "letter": setting.letter,
@@ -116,6 +119,7 @@ def setting_document(setting: SettingView) -> Document:
         "mean_cars": setting.cars,
         "output_tokens": setting.output_tokens,
         "tokens_per_step_second": setting.tokens_per_second,
+        "decode_tokens_per_step_second": setting.decode_tokens_per_second,
         "step_ms": setting.step_ms,
         "itl_ms": _latency(setting.itl),
         "ttft_ms": {"mean": setting.ttft_mean, **_latency(setting.ttft)},

@@ -33,7 +33,7 @@ _KEYS = (
     ("esc", "close", "screen.dismiss"),
 )
 # What is known of a setting's text; the sign is the third mark of the scatter.
-EXACT, MEASURED, UNKNOWN = ("●", "exact"), ("◐", "lossy, KL measured"), ("○", "lossy, not measured")
+EXACT, MEASURED, UNKNOWN = ("●", "exact"), ("◐", "lossy, KL measured"), ("○", "not measured")
 
 
 def sign(setting: SettingView) -> tuple[str, str]:
@@ -58,8 +58,9 @@ class SettingLook:
 
 _NOTE = (
     "A row is a setting of the knobs, with what its own steps gave: TOK/S of all cars by step time,"
-    " VS A over the first row, ITL from a car's token to its next, TTFT to its first one, TEXT what"
-    " is known of how far it is from fp32's."
+    " VS A over the first row in steps that read no prompt, ITL from a car's token to its next,"
+    " TTFT to its first one, TEXT what is known of how far it is from fp32's: 'exact, after lossy'"
+    " is of steps that lose nothing, in texts that are no longer fp32's."
 )
 Figure = Callable[[SettingView, SettingView], str]
 
@@ -70,7 +71,7 @@ COLUMNS: dict[str, tuple[int, Figure]] = {
     "CARS": (6, lambda s, _: f"{s.cars:.1f}"),
     "TOKENS": (8, lambda s, _: f"{s.output_tokens}"),
     "TOK/S": (7, lambda s, _: f"{s.tokens_per_second:.0f}"),
-    "VS A": (7, lambda s, first: _times(s.tokens_per_second, first.tokens_per_second)),
+    "VS A": (7, lambda s, first: _times(s.comparable_rate, first.comparable_rate)),
     "STEP": (9, lambda s, _: duration(s.step_ms)),
     "ITL p50": (9, lambda s, _: _ms(s.itl.p50)),
     "p90": (9, lambda s, _: _ms(s.itl.p90)),
@@ -84,7 +85,7 @@ COLUMNS: dict[str, tuple[int, Figure]] = {
     "PITS": (6, lambda s, _: f"{s.preemptions}"),
     "LOST": (7, lambda s, _: f"{s.lost_tokens}"),
     "T/ROUND": (8, lambda s, _: "-" if s.tokens_a_round is None else f"{s.tokens_a_round:.2f}"),
-    "TEXT": (18, lambda s, _: f"  {text_of(s)}"),
+    "TEXT": (20, lambda s, _: f"  {text_of(s)}"),
 }
 # Taken on in this order while there is room.
 _SPEED = (
@@ -102,6 +103,8 @@ def text_of(setting: SettingView) -> str:
     quality = setting.quality
     if setting.exact:
         return "exact"
+    if setting.after_lossy:
+        return "exact, after lossy"
     if quality is None:
         return "not measured"
     return f"KL {quality.mean_kl:.4f} {quality.top1_percent:.0f}%"
@@ -181,8 +184,8 @@ def _brief(text: str, cells: int) -> str:
     return ", ".join(f"{short.get(name, name)} {value}".strip() for name, _, value in parts)
 
 
-def _times(rate: float, first: float) -> str:
-    return f"{rate / first:.2f}x" if first else "-"
+def _times(rate: float | None, first: float | None) -> str:
+    return f"{rate / first:.2f}x" if first and rate is not None else "-"
 
 
 def _ms(value: float | None) -> str:

@@ -77,25 +77,33 @@ def _slider(view: SpeculationView | None, supposed: int | None, cells: int) -> R
 
 
 def _outcome(view: SpeculationView | None, supposed: int | None) -> Row:
-    share, cost = acceptance(view, supposed), _cost(view)
+    """What was measured, then what theory expects, where all that it needs is known."""
+    measured = view.now.speedup if view and view.now else None
+    row = [Span(" measured ", "dim"), Span(times(measured), "text bold")]
+    missing = []
+    if supposed is None and (view is None or view.recent.acceptance is None):
+        missing.append("acceptance")
+    if view is None or view.cost is None:
+        missing.append("c")
+    if view is None or missing:
+        why = f"  no projection: {' and '.join(missing)} not measured"
+        return (*row, Span(why, "chart.mark"))
+    share, cost, length = acceptance(view, supposed), _cost(view), view.kind.length
     best = max(range(LONGEST + 1), key=lambda k: (round(projected(share, k, cost), 4), -k))
-    row = [Span(f" best k {best}: {times(projected(share, best, cost))}")]
-    if view is not None:
-        length = view.kind.length
-        row.append(Span(f"  k {length}: {times(projected(share, length, cost))}"))
-    row.append(Span("  projection", "chart.mark"))
-    if view is not None:
-        measured = view.now.speedup if view.now else None
-        row += [Span("   measured ", "dim"), Span(times(measured), "text bold")]
-    return tuple(row)
+    return (
+        *row,
+        # Theory takes a check of k + 1 tokens to cost what a step costs.
+        Span("  projection at 1 step a check:", "chart.mark"),
+        Span(f" best k {best}: {times(projected(share, best, cost))}"),
+        Span(f"  k {length}: {times(projected(share, length, cost))}"),
+    )
 
 
 def _assumed(view: SpeculationView | None) -> Row:
     """Why theory and measurement differ most."""
     if view is None or view.now is None or view.now.verify_cost is None:
         return ()
-    cost = f"{view.now.verify_cost:.1f}"
-    return (Span(f"   theory: a verification costs 1 plain step; measured {cost}", "dim"),)
+    return (Span(f"   measured: {view.now.verify_cost:.1f} steps a check", "dim"),)
 
 
 def _points(view: SpeculationView | None) -> list[tuple[MeasuredView, float]]:

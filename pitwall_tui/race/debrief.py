@@ -1,14 +1,13 @@
 """What each setting of the knobs gave in one race: speed, memory, quality, latencies."""
 
 from collections import Counter, deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from string import ascii_lowercase, ascii_uppercase
 
 from engine.config import Knobs
 from engine.draft_counts import DraftCounts, counted, together
 from engine.stats import EngineSnapshot, ModelInfo, QualitySample, StepStats
-from pitwall_tui.race.effects import Effect
+from pitwall_tui.race.effects import Effect, acting, changed
 from pitwall_tui.race.events import RaceStarted
 from pitwall_tui.race.latency import Gaps, LatencyView, latencies
 from pitwall_tui.race.samples import summed
@@ -25,7 +24,8 @@ _Form = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class SettingView:
-    """All steps of a race under the same knobs; `letter` stands for them on plots.
+    """All steps of a race under the same knobs, but for those that do not act: `knobs` are those
+    of the first step. `letter` stands for them on plots.
 
     `name` says in words what differs from the race's first setting. `seconds` are those that its
     steps took, tokens/s is over them; `cars` ran in one on average. `itl` is of the gaps between
@@ -35,7 +35,8 @@ class SettingView:
     `waste_percent` the mean share of their slots without a token. `exact` says that its text is
     the fp32 model's own by construction, as nothing lossy was turned on before either; `quality`
     what was measured where it is not. `group` says what was run, where settings of the view did
-    not all run the same: only those of one group compare.
+    not all run the same: only those of one group compare. `decode_tokens_per_second` is of its
+    steps that read no prompt, None where there was none.
     """
 
     letter: str
@@ -62,6 +63,18 @@ class SettingView:
     exact: bool
     quality: QualitySample | None
     group: str = ""
+    decode_tokens_per_second: float | None = None
+
+    @property
+    def after_lossy(self) -> bool:
+        """Whether it loses nothing itself, but went on in texts that a lossy one had a hand in."""
+        return not self.exact and not _lossy(self.knobs)
+
+    @property
+    def comparable_rate(self) -> float | None:
+        """Tokens/s to be set against those of others: of whole runs of the same, in a race without
+        the steps that read prompts, most of which fall to the first setting."""
+        return self.tokens_per_second if self.group else self.decode_tokens_per_second
 
     @property
     def memory(self) -> int | None:
@@ -108,10 +121,13 @@ class DebriefView:
 @dataclass(slots=True)
 class _Setting:
     letter: str
+    knobs: Knobs  # of its first step
     steps: int = 0
     ms: float = 0.0
     rows: int = 0
     tokens: int = 0
+    decode_ms: float = 0.0
+    decode_tokens: int = 0
     prefill: int = 0
     preemptions: int = 0
     lost: int = 0
@@ -130,7 +146,7 @@ class Debrief:
     """Folds the steps of one race. All times are on the race's clock: see RaceState."""
 
     def __init__(self) -> None:
-        self._settings: dict[Knobs, _Setting] = {}
+        self._settings: dict[Knobs, _Setting] = {}  # by the knobs that act
         self._others = Others()
         self._effects: deque[Effect] = deque(maxlen=_EFFECTS)
         self._lossy = False  # something has been turned that can change texts
@@ -158,9 +174,10 @@ class Debrief:
 
     def _setting(self, knobs: Knobs) -> _Setting | None:
         """The one of these knobs, None where there is no letter for it any more."""
-        if knobs not in self._settings and len(self._settings) < MOST:
-            self._settings[knobs] = _Setting(LETTERS[len(self._settings)])
-        return self._settings.get(knobs)
+        key = acting(knobs)
+        if key not in self._settings and len(self._settings) < MOST:
+            self._settings[key] = _Setting(LETTERS[len(self._settings)], knobs)
+        return self._settings.get(key)
 
     def _count(self, step: StepStats, setting: _Setting) -> None:
         pages = step.pages
@@ -169,6 +186,9 @@ class Debrief:
         setting.ms += step.ms.total
         setting.rows += step.running
         setting.tokens += step.output_tokens
+        if _decodes(step):
+            setting.decode_ms += step.ms.total
+            setting.decode_tokens += step.output_tokens
         setting.prefill += step.prefill_tokens
         setting.preemptions += len(step.preempted)
         setting.lost += sum(lost for _, lost in step.preempted)
@@ -215,7 +235,7 @@ class Debrief:
 
     def settings(self, page_size: int) -> tuple[SettingView, ...]:
         """Those so far; pages are of so many slots, 0 where that is not known."""
-        return tuple(self._view(*found, page_size) for found in self._settings.items())
+        return tuple(self._view(setting, page_size) for setting in self._settings.values())
 
     def view(
         self,
@@ -232,14 +252,16 @@ class Debrief:
             latencies=latencies,
         )
 
-    def _view(self, knobs: Knobs, setting: _Setting, page_size: int) -> SettingView:
+    def _view(self, setting: _Setting, page_size: int) -> SettingView:
+        knobs = setting.knobs
+        first = next(iter(self._settings.values()))
         slots = setting.used_pages * page_size
         steps = max(setting.steps, 1)
         return SettingView(
             letter=setting.letter,
-            name=_name(knobs, next(iter(self._settings))),
+            name=changed(knobs, _USUAL if setting is first else first.knobs) or "usual knobs",
             knobs=knobs,
-            now=knobs == self._now,
+            now=self._now is not None and acting(knobs) == acting(self._now),
             seconds=setting.ms / 1e3,
             steps=setting.steps,
             cars=setting.rows / steps,
@@ -259,6 +281,9 @@ class Debrief:
             tokens_a_round=setting.drafts.mean_length,
             exact=setting.exact,
             quality=setting.quality,
+            decode_tokens_per_second=(
+                1e3 * setting.decode_tokens / setting.decode_ms if setting.decode_ms else None
+            ),
         )
 
 
@@ -276,6 +301,12 @@ def _facts(race: RaceStarted, model: ModelInfo | None) -> tuple[tuple[str, Fact]
     return tuple(facts.items())
 
 
+def _decodes(step: StepStats) -> bool:
+    """Whether it reads no prompt, the junior neither. Without a KV cache every token is had by
+    reading all before it: that is how such a step decodes."""
+    return step.knobs.kv_cache == "off" or not (step.prefill_tokens or step.caught_up)
+
+
 def _form(knobs: Knobs) -> _Form:
     """What weights are held for them."""
     return knobs.weights, knobs.kernels, knobs.speculation
@@ -285,13 +316,3 @@ def _lossy(knobs: Knobs) -> bool:
     """Whether something here can change what the fp32 model says."""
     drafted = knobs.speculation != "off" and knobs.acceptance != "equal"
     return drafted or (knobs.weights, knobs.kv_dtype) != ("fp32", "fp32")
-
-
-def _name(knobs: Knobs, first: Knobs) -> str:
-    if knobs == first:
-        return _words(knobs.changes(since=_USUAL)) or "usual knobs"
-    return _words(knobs.changes(since=first))
-
-
-def _words(changes: Iterable[tuple[str, str | int]]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in changes)

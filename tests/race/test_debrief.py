@@ -20,6 +20,7 @@ from engine.stats import (
     Verdict,
 )
 from pitwall_tui.race.debrief import MOST, Debrief, DebriefView, SettingView
+from pitwall_tui.race.effects import acting
 from pitwall_tui.race.events import EngineReady, FeedEvent, Progress, RedFlag
 from pitwall_tui.race.latency import bucket
 from pitwall_tui.race.state import RaceState
@@ -36,7 +37,6 @@ EXACT = (
     Knobs(kernels="torch"),
     Knobs(batching="none"),
     Knobs(speculation="junior"),
-    Knobs(acceptance="ratio"),  # of drafts, and there are none
 )
 
 
@@ -93,8 +93,9 @@ def test_settings_together_are_the_race(knobs: list[Knobs], seed: int) -> None:
     assert sum(s.seconds for s in view.settings) == pytest.approx(
         sum(s.ms.total for s in steps) / 1e3
     )
-    assert [s.knobs for s in view.settings] == list(dict.fromkeys(s.knobs for s in steps))
-    assert [s.knobs for s in view.settings if s.now] == [steps[-1].knobs]
+    acted = [acting(s.knobs) for s in steps]
+    assert [acting(s.knobs) for s in view.settings] == list(dict.fromkeys(acted))
+    assert [acting(s.knobs) for s in view.settings if s.now] == [acted[-1]]
 
 
 @settings(max_examples=12, deadline=None)
@@ -103,7 +104,7 @@ def test_a_setting_is_what_its_steps_are(knobs: list[Knobs], seed: int) -> None:
     events = list(Script(laps=3, cars=8, seed=seed, preempting=0.1).events(knobs))
     steps, view = steps_of(events), debriefed(events)
     for setting in view.settings:
-        own = [s for s in steps if s.knobs == setting.knobs]
+        own = [s for s in steps if acting(s.knobs) == acting(setting.knobs)]
         used = [s.pages.used * s.pages.page_bytes for s in own]
         slots = sum(s.pages.used for s in own) * PAGE_SIZE
         rounds = [verdict for s in own for verdict in s.verdicts]
@@ -191,7 +192,57 @@ def test_first_tokens_after_a_lost_engine_are_counted_from_the_first_submission(
     assert setting.ttft_mean == pytest.approx(sum(expected) / 4)
 
 
+# What tells settings apart
+
+
+def test_knobs_that_do_not_act_make_no_setting_of_their_own() -> None:
+    inert = (
+        Knobs(draft_length=5, quality="off"),
+        Knobs(acceptance="ratio", static_batch=9),
+    )
+    (plain,) = folded(step(n, knobs) for n, knobs in enumerate((*inert, Knobs())))
+    assert (plain.steps, plain.name, plain.now) == (3, "usual knobs", True)
+    assert plain.knobs == inert[0]  # files tell how they stood
+    eight = Knobs(weights="int8")
+    junior = Knobs(speculation="junior", draft_length=5)
+    act = (eight, replace(eight, quality="off"), junior, replace(junior, draft_length=6))
+    found = folded(step(n, knobs) for n, knobs in enumerate((*inert, *act)))
+    assert [s.name for s in found[1:]] == [
+        "weights int8",
+        "weights int8, quality off",
+        "speculation junior, draft_length 5",
+        "speculation junior, draft_length 6",
+    ]
+
+
+def test_prompts_that_are_read_are_no_part_of_the_rate_of_decoding() -> None:
+    eight, one, few = Knobs(weights="int8"), (("a", (1,)),), (("a", (1, 2)),)
+    found = folded(
+        [
+            step(1, Knobs(), prefill_tokens=900, tokens=one, ms=StepTimes(0, 90, 0, 0)),
+            step(2, Knobs(), tokens=one, ms=StepTimes(0, 10, 0, 0)),
+            step(3, eight, tokens=few, ms=StepTimes(0, 10, 0, 0)),
+            step(4, eight, tokens=few, caught_up=300, ms=StepTimes(0, 50, 0, 0)),
+            step(5, Knobs(max_batch=1), prefill_tokens=9, tokens=one),
+            # Without a KV cache a step decodes by reading all again.
+            step(6, Knobs(kv_cache="off"), prefill_tokens=9, tokens=one, ms=StepTimes(0, 40, 0, 0)),
+        ]
+    )
+    assert [s.tokens_per_second for s in found[:2]] == pytest.approx([20, 4000 / 60])
+    assert [s.decode_tokens_per_second for s in found] == [100, 200, None, 25]
+
+
 # Text
+
+
+def test_what_is_exact_itself_after_a_lossy_one_is_not_called_lossy() -> None:
+    eight = Knobs(weights="int8")
+    found = folded(step(n, k) for n, k in enumerate([Knobs(), eight, Knobs(max_batch=1)]))
+    assert [(s.exact, s.after_lossy) for s in found] == [
+        (True, False),
+        (False, False),
+        (False, True),
+    ]
 
 
 @pytest.mark.parametrize("lossy", LOSSY)
@@ -200,7 +251,7 @@ def test_a_text_is_exact_until_something_lossy_has_run(lossy: Knobs) -> None:
     assert [s.exact for s in found] == [*[True] * len(EXACT), False, False]
     # A setting that is gone back to then is not what it was.
     again = folded(step(n, knobs) for n, knobs in enumerate((*EXACT, lossy, EXACT[2])))
-    assert [s.exact for s in again] == [True, True, False, True, True, False]
+    assert [s.exact for s in again] == [True, True, False, True, False]
 
 
 def test_quality_is_summed_by_setting() -> None:
@@ -244,10 +295,11 @@ def test_bytes_that_no_snapshot_told_are_not_known() -> None:
 
 
 def test_a_setting_is_named_by_what_differs_from_the_first() -> None:
-    usual = folded(step(n, k) for n, k in enumerate([Knobs(), Knobs(batching="none", max_batch=3)]))
+    static = Knobs(batching="static", static_batch=3)
+    usual = folded(step(n, knobs) for n, knobs in enumerate([Knobs(), static]))
     assert [(s.letter, s.name) for s in usual] == [
         ("A", "usual knobs"),
-        ("B", "batching none, max_batch 3"),
+        ("B", "batching static, static_batch 3"),
     ]
     odd = folded(step(n, k) for n, k in enumerate([Knobs(weights="int8"), Knobs()]))
     assert [s.name for s in odd] == ["weights int8", "weights fp32"]

@@ -24,14 +24,34 @@ from pitwall_tui.draw.debrief import (
 )
 from pitwall_tui.race.debrief import DebriefView, Others
 from pitwall_tui.race.effects import Effect
+from pitwall_tui.race.view import RaceView
 from pitwall_tui.screens.debrief import DebriefScreen
 from pitwall_tui.screens.race import RaceScreen
 from pitwall_tui.widgets.panels import Effects, KeyBar, Percentiles, Scatter, TooSmall
 from pitwall_tui.widgets.settings import SettingsTable
 from tests.tui import debriefs
 from tests.tui.conftest import Build
-from tests.tui.debriefs import NONE, SETTINGS, VIEW, many, race
+from tests.tui.debriefs import NONE
 from tests.tui.wall import fill, running, step, text_of
+
+
+def decoding(view: DebriefView) -> DebriefView:
+    """Of a race whose steps read hardly any prompts."""
+    settings = (replace(s, decode_tokens_per_second=s.tokens_per_second) for s in view.settings)
+    return replace(view, settings=tuple(settings))
+
+
+VIEW = decoding(debriefs.VIEW)
+SETTINGS = VIEW.settings
+
+
+def many() -> DebriefView:
+    return decoding(debriefs.many())
+
+
+def race(view: DebriefView = VIEW) -> RaceView:
+    return debriefs.race(view)
+
 
 Compare = Callable[..., bool]
 Draw = Callable[[DebriefView | None, SettingLook, int, int], Rows]
@@ -59,6 +79,7 @@ def odd_views(draw: st.DrawFn) -> DebriefView:
         name=draw(text),
         seconds=draw(figure),
         tokens_per_second=draw(figure),
+        decode_tokens_per_second=draw(st.none() | figure),
         step_ms=draw(figure),
         weights_bytes=draw(st.integers(0, 2**50)),
         kv_peak=draw(st.integers(0, 2**50)),
@@ -117,6 +138,40 @@ def test_a_line_tells_what_its_setting_gave() -> None:
         assert part in quick, part
     assert "not measured" in next(line for line in lines if line.startswith("▸F○"))
     assert "exact" in next(line for line in lines if line[1:3] == "B●")
+
+
+def test_rates_are_compared_without_the_steps_that_read_prompts() -> None:
+    first = replace(SETTINGS[0], decode_tokens_per_second=1000.0)
+    none = replace(SETTINGS[2], decode_tokens_per_second=None)
+    view = replace(VIEW, settings=(first, SETTINGS[1], none))
+    lines = text_lines(view)
+    assert [ratio(lines, letter) for letter in "ABC"] == ["1.00x", "2.31x", "-"]
+    without = replace(VIEW, settings=(replace(first, decode_tokens_per_second=None), SETTINGS[1]))
+    assert ratio(text_lines(without), "B") == "-"
+    assert "VS A over the first row in steps that read no prompt" in plain(
+        draw_settings(view, SettingLook(), 300, 12)
+    )
+    # Rows that ran the same from start to end are compared by all of it.
+    grouped = [replace(s, group="race", decode_tokens_per_second=None) for s in SETTINGS[:2]]
+    assert ratio(text_lines(replace(VIEW, settings=tuple(grouped))), "B") == "6.34x"
+
+
+def test_exact_steps_after_lossy_ones_are_not_called_lossy() -> None:
+    back = replace(SETTINGS[0], letter="G", exact=False)
+    view = replace(VIEW, settings=(*SETTINGS, back))
+    line = next(line for line in text_lines(view) if line[1:3] == "G○")
+    assert "exact, after lossy" in line
+    assert "lossy, not measured" not in plain(draw_scatter(view, 90, 20))
+
+
+def text_lines(view: DebriefView) -> list[str]:
+    return plain(draw_settings(view, SettingLook(), 200, 12)).split("\n")
+
+
+def ratio(lines: list[str], letter: str) -> str:
+    """The one of VS A."""
+    end = lines[1].index("VS A") + len("VS A")
+    return next(line for line in lines[2:] if line[1:2] == letter)[:end].split()[-1]
 
 
 def test_settings_that_have_no_room_are_counted() -> None:
@@ -355,7 +410,7 @@ def test_picture(size: str, build: Build, snap_compare: Compare) -> None:
 
 
 def test_picture_of_memory(build: Build, snap_compare: Compare) -> None:
-    view = race(debriefs.many())
+    view = race(many())
     assert snap_compare(build(view), terminal_size=(80, 24), run_before=_drawn("tab"))
 
 

@@ -209,14 +209,32 @@ def test_the_outcome_is_the_formula_s() -> None:
     best = max(range(17), key=lambda k: projected(0.85, k, 0.0518))
     assert f"best k {best}: {projected(0.85, best, 0.0518):.2f}x" in line
     assert f"k 4: {projected(0.85, 4, 0.0518):.2f}x" in line
-    assert "measured 1.43x" in line
+    # What is measured comes first; theory says what it takes a check to cost.
+    assert line.startswith(" measured 1.43x  projection at 1 step a check: best k")
+
+
+@pytest.mark.parametrize("supposed", [None, 85])
+def test_without_what_theory_needs_it_promises_no_speed_up(supposed: int | None) -> None:
+    unknown = "c" if supposed else "acceptance and c"
+    for view in (None, NEW):
+        line = text(draw_suppose(view, supposed, 80, 3))[2]
+        assert line == f" measured -  no projection: {unknown} not measured"
+    line = text(draw_suppose(replace(VIEW, cost=None), supposed, 80, 3))[2]
+    assert line.startswith(" measured 1.43x  no projection: c not measured")
+    rejected = replace(VIEW, recent=DraftCounts())
+    assert ("best k" in text(draw_suppose(rejected, supposed, 80, 3))[2]) == bool(supposed)
+
+
+def test_the_longest_outcome_has_room() -> None:
+    view = replace(LONG, cost=0.001)
+    assert text(draw_suppose(view, 99, 80, 3))[2].endswith("x")
 
 
 def test_what_theory_leaves_out_is_said_where_there_is_room() -> None:
-    said = "a verification costs 1 plain step; measured 1.5"
+    said = "measured: 1.5 steps a check"
     assert said in plain(draw_suppose(VIEW, None, 120, 3))
-    assert "theory" not in plain(draw_suppose(VIEW, None, 80, 3))
-    assert "theory" not in plain(draw_suppose(NEW, None, 160, 3))
+    assert said not in plain(draw_suppose(VIEW, None, 80, 3))
+    assert "steps a check" not in plain(draw_suppose(NEW, None, 160, 3))
 
 
 def test_points_are_those_of_who_drafts_now() -> None:
