@@ -126,6 +126,7 @@ class PitWallApp(App[None], inherit_bindings=False):
             self._bindings.bind(key, action, show=False, priority=True)
         self.ended: FeedEnded | None = None
         self._held: RaceView | None = None
+        self._detailed: frozenset[str] = frozenset()
         self._asked = Asked()
         self._succession = Succession(feed.live)
         self._interrupted = False
@@ -158,7 +159,9 @@ class PitWallApp(App[None], inherit_bindings=False):
     # Frames
 
     def latest(self) -> tuple[Frame, Palette]:
-        """The newest frame, and the colours to draw it in."""
+        """The newest frame, with what the page on top looks at, and the colours to draw it in."""
+        if not self._detailed.issuperset(self._looked_at()):
+            self._frame = self._make_frame()
         teams = tuple(colour for _, colour in self._frame.live.teams)
         if self._palette is None or self._palette[:2] != (self.theme, teams):
             self._palette = (self.theme, teams, Palette(self.get_css_variables(), teams))
@@ -203,8 +206,9 @@ class PitWallApp(App[None], inherit_bindings=False):
         return (event.reason,) if isinstance(event, Refused | RecordingStopped) else ()
 
     def _make_frame(self) -> Frame:
-        now = self.clock()
-        live = self._make_live(self._looked_at(), [self._followed] if self._followed else [])
+        now, details = self.clock(), self._looked_at()
+        live = self._make_live(details, [self._followed] if self._followed else [])
+        self._detailed = frozenset(details)
         self._guide.see(live)
         view = live if self._held is None else self._held
         return Frame(

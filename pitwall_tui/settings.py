@@ -160,7 +160,7 @@ def frame_rate(name: str, value: Any) -> float:
     """Frames a second; raises RaceError."""
     low, high = FPS
     if not low <= _number(name, value) <= high:
-        raise RaceError(f"{name} = {_toml(value)}: give {low} to {high} frames a second")
+        raise RaceError(f"{_said(name, value)}: give {low} to {high} frames a second")
     return float(value)
 
 
@@ -180,8 +180,13 @@ def _knobs(name: str, value: Any) -> str:
 
 def _one_of(name: str, value: Any, known: tuple[str, ...]) -> str:
     if _text(name, value) not in known:
-        raise RaceError(f'{name} = "{value}" is none; {nearest(value, known)}')
+        raise RaceError(f"{_said(name, value)}: there is none; {nearest(value, known)}")
     return str(value)
+
+
+def _said(name: str, value: Any) -> str:
+    """A setting as it stands in the file, or an option as it was typed."""
+    return f"{name} {value}" if name.startswith("--") else f"{name} = {_toml(value)}"
 
 
 def _toml(value: Any) -> str:

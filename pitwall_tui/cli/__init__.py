@@ -120,7 +120,7 @@ def add_race_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--draft", metavar="DIR", help="draft model (default: the chief's junior)")
     parser.add_argument("--kv-memory-mib", type=float, metavar="N", help="default 256")
     parser.add_argument(
-        "--pace", type=float, metavar="N", help="hold at N output tokens/s (0: do not)"
+        "--pace", type=float, metavar="N", help="hold at N output tokens/s (default 0: do not)"
     )
     parser.add_argument("--knobs", metavar="NAME=VALUE,...", help="see the README for names")
 

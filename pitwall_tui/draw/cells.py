@@ -61,7 +61,7 @@ def _harmless(char: str) -> str:
     return char
 
 
-@lru_cache(16384)
+@lru_cache(4096)
 def clean(text: str) -> str:
     """`text` on one line, without control, joining or unassigned characters."""
     if text.isascii() and text.isprintable():
@@ -75,7 +75,7 @@ def char_width(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
-@lru_cache(16384)
+@lru_cache(4096)
 def width(text: str) -> int:
     """Cells of clean text."""
     return len(text) if text.isascii() else sum(map(char_width, text))
@@ -101,7 +101,7 @@ def cut(text: str, cells: int) -> str:
     return _prefix(text, cells - 1).rstrip() + "…" if cells > 0 else ""
 
 
-@lru_cache(16384)
+@lru_cache(4096)
 def fit(text: str, cells: int, align: Align = "left") -> str:
     """Text in exactly `cells` cells."""
     text = cut(text, cells)

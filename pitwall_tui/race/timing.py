@@ -195,12 +195,13 @@ class Chart:
         values = [tokens / self._bucket for tokens in self._tokens[:-1]]
         if newest >= self._bucket * _LEAST_SHARE:
             values.append(self._tokens[-1] / newest)
+        mean = sum(self._tokens) / elapsed if elapsed > 0 else 0.0
         return ChartView(
             bucket=self._bucket,
             values=tuple(values),
             marks=_merged((self._index(time), label) for time, label in self._marks),
-            peak=max(values, default=0.0),
-            mean=sum(self._tokens) / elapsed if elapsed > 0 else 0.0,
+            peak=max((mean, *values)),  # also of what is too short yet to be shown
+            mean=mean,
         )
 
     def _index(self, time: float) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 
+from textual._styles_cache import StylesCache
 from textual.events import Resize
 from textual.message import Message
 from textual.screen import Screen
@@ -62,6 +63,10 @@ class WallScreen(Screen[None]):
         for panel in self._panels:
             panel.page, panel.keys = self.page, self.keys
         self.catch_up()
+
+    def on_unmount(self) -> None:
+        # It remembers each cache that it was asked for, and so all lines of every page ever opened.
+        StylesCache.get_inner_outer.cache_clear()
 
     def on_screen_resume(self) -> None:
         self.catch_up()

@@ -1,12 +1,19 @@
 """Panels on the screen: lines that are kept are those that would be drawn anew."""
 
+import gc
+
 import pytest
+from textual._styles_cache import StylesCache
 from textual.geometry import Region
 from textual.strip import Strip
 
 from pitwall_tui.app import PitWallApp
 from pitwall_tui.draw.cells import Row, Span
 from pitwall_tui.draw.pages import commonest
+from pitwall_tui.feed.reading import events_of
+from pitwall_tui.paths import asset
+from pitwall_tui.race.state import RaceState
+from pitwall_tui.screens.wall import WallScreen
 from pitwall_tui.settings import Wall
 from pitwall_tui.widgets.panel import Panel
 from pitwall_tui.widgets.panels import KnobBar, StatusLine, Tower
@@ -90,7 +97,41 @@ async def test_a_key_is_answered_on_panels_whose_turn_it_is_not(build: Build) ->
         assert "FROZEN" in text_of(app, StatusLine)
 
 
+async def test_a_page_that_is_opened_shows_what_there_is_at_once() -> None:
+    state = RaceState()
+    for event in events_of(asset("races/monza.jsonl.gz")):
+        state.apply(event)
+        if len(state.view(0.0).chart.values) > 8:
+            break
+    app = PitWallApp(FakeFeed(), state, clock=lambda: 10.0, fps=0)
+    async with running(app, (160, 45)) as pilot:
+        await step(app, pilot)
+        for key, said in (("f2", "nothing has run"), ("f3", "nothing has run"), ("f7", "no step")):
+            await pilot.press(key)
+            await pilot.pause()
+            page = app.screen
+            assert isinstance(page, WallScreen)
+            assert said not in page.as_text()
+
+
 def test_of_as_many_the_first_is_the_commonest() -> None:
     row: Row = (Span("a"), Span("b"), Span("b"), Span("a"), Span("c"))
     assert commonest(row) == Span("a")
     assert commonest(row[1:]) == Span("b")
+
+
+async def test_pages_that_were_closed_are_forgotten(build: Build) -> None:
+    def caches() -> int:
+        gc.collect()
+        return sum(type(each) is StylesCache for each in gc.get_objects())
+
+    app = build()
+    async with running(app, (120, 40)) as pilot:
+        found = []
+        for _ in range(4):
+            await pilot.press("f2")
+            await step(app, pilot)
+            await pilot.press("f1")
+            await step(app, pilot)
+            found.append(caches())
+        assert found[-1] == found[0], "every page that is opened leaves something behind"

@@ -75,13 +75,13 @@ def test_every_theme_can_be_had(theme: str) -> None:
         ("wall = 1", "wall is a table"),
         ("fps = 5", "there is no table [fps]; nearest is"),
         ("[wall]\nthem = 1", "wall.them is no setting; nearest is theme"),
-        ('[wall]\ntheme = "pitwall-ligth"', 'wall.theme = "pitwall-ligth" is none; nearest is pit'),
+        ('[wall]\ntheme = "pitwall-ligth"', 'wall.theme = "pitwall-ligth": there is none; nearest'),
         ("[wall]\ntheme = 3", "wall.theme = 3: give text in quotes"),
         ("[wall]\nbell = 1", "wall.bell = 1: give true or false"),
         ("[wall]\nfps = 0", "wall.fps = 0: give 1 to 30"),
         ("[wall]\nfps = nan", "wall.fps = nan: give 1 to 30"),
         ("[wall]\nfps = true", "wall.fps = true: give a number"),
-        ('[wall]\nglyphs = "asci"', 'wall.glyphs = "asci" is none; nearest is ascii'),
+        ('[wall]\nglyphs = "asci"', 'wall.glyphs = "asci": there is none; nearest is ascii'),
         ("[race]\nlap = 5", "race.lap is no setting; nearest is laps"),
         ('[race]\nlaps = "5"', 'race.laps = "5": give a whole number'),
         ("[race]\nlaps = true", "race.laps = true: give a whole number"),
@@ -195,7 +195,7 @@ def test_a_theme_comes_from_option_environment_settings_memory_or_nowhere(tmp_pa
 def test_an_unknown_theme_is_refused_where_it_was_asked_for_alone(tmp_path: Path) -> None:
     memory = Memory(tmp_path / "wall.json")
     memory.keep("theme", "of-a-later-version")
-    with pytest.raises(RaceError, match=r'--theme = "nrod" is none; nearest is nord'):
+    with pytest.raises(RaceError, match=r"--theme nrod: there is none; nearest is nord"):
         pick_theme("nrod", Settings(), {}, memory)
     assert pick_theme(None, Settings(), {"TEXTUAL_THEME": "my-own"}, memory) == "pitwall"
 
