@@ -36,6 +36,7 @@ tour: $(VENV)/ready
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	@echo "installing torch and the rest, once: this takes some minutes"
 	$(BIN)/pip install --quiet --editable .
 	touch $@
 

@@ -354,7 +354,7 @@ class RaceState:
             others = f", cars {cars}" if len(set(cars.split(" to "))) == 2 else ""
             self._say(
                 "knob",
-                f"{effect.label} gave {effect.ratio:.2f}x: {effect.before:.0f} to"
+                f"{effect.label} gave {_times(effect.ratio)}: {effect.before:.0f} to"
                 f" {effect.after:.0f} tokens/s in {effect.seconds:.1f} s{others}",
                 ratio=effect.ratio,
             )
@@ -472,3 +472,7 @@ class RaceState:
             )
             for knob in KNOBS
         )
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f}x" if ratio >= 0.095 else f"{ratio:.4f}x"

@@ -17,7 +17,8 @@ _LEAST_SHARE = 0.25
 
 
 class Window:
-    """Output tokens of each request over the last `seconds` of engine time."""
+    """Output tokens of each request over the last `seconds` of engine time, or over the steps that
+    reach into them where those took longer."""
 
     def __init__(self, start: float, seconds: float = 2.0) -> None:
         self._start = start
@@ -38,14 +39,24 @@ class Window:
     def advance(self, now: float) -> None:
         """Moves the window's end to `now`."""
         self._now = max(self._now, now)
-        while self._steps and self._steps[0][0] <= now - self._seconds:
-            for id, count in self._steps.popleft()[1]:
+        # A step longer than the window counts for as long as it took: the next one may, too.
+        while self._steps:
+            time, counts, ms = self._steps[0]
+            if time + max(self._seconds, ms / 1e3) > now:
+                break
+            self._steps.popleft()
+            for id, count in counts:
                 self._counts[id] -= count
                 self._total -= count
 
     @property
     def _span(self) -> float:
-        return max(min(self._seconds, self._now - self._start), 1e-3)
+        start = self._now - self._seconds
+        if self._steps:
+            time, _, ms = self._steps[0]
+            if ms / 1e3 > self._seconds:
+                start = min(start, time - ms / 1e3)
+        return max(self._now - max(start, self._start), 1e-3)
 
     def rate(self, id: str) -> float:
         """Tokens/s of one request."""

@@ -15,7 +15,7 @@ from engine.verify import accept_by_ratio, accept_equal
 from tests.engine.test_sampling import CHI_SQUARE, chi_square
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-ROUNDS = 12_000
+ROUNDS = 6_000
 P = torch.tensor([0.1, 0.5, 0.4, 0.0, 0.0]).log()
 LIKE = P
 OFF = torch.tensor([0.45, 0.15, 0.2, 0.1, 0.1]).log()

@@ -604,7 +604,22 @@ def test_how_text_is_cut_into_pieces_changes_nothing(text: str, data: st.DataObj
     assert read(pieces) == read(["", *text])
 
 
-@given(st.lists(st.tuples(st.floats(0.001, 3.0), st.integers(0, 40)), min_size=1, max_size=60))
+def test_a_rate_is_over_whole_steps_however_long_they_are() -> None:
+    """Twenty tokens that took 30 s are no burst of ten a second when they come."""
+    window = Window(0.0)
+    for number in range(1, 5):
+        window.add(30.0 * number, (("7", 1), ("8", 19)), 30_000)
+        assert window.total_rate == pytest.approx(20 / 30)
+        window.advance(30.0 * number + 20)
+        assert 20 / 60 < window.total_rate < 20 / 30, "it is known that no more have come"
+    window.advance(200.0)
+    assert window.total_rate == window.rate("8") == 0
+    for number in range(100):
+        window.add(200 + 0.05 * number, (("7", 1),), 50)
+    assert window.rate("7") == pytest.approx(20, rel=0.03)
+
+
+@given(st.lists(st.tuples(st.floats(0.001, 1.9), st.integers(0, 40)), min_size=1, max_size=60))
 @settings(deadline=None)
 def test_no_token_is_lost_in_the_chart_and_the_window(steps: list[tuple[float, int]]) -> None:
     chart, window, time, seen = Chart(0.0), Window(0.0), 0.0, []
