@@ -21,7 +21,7 @@ from pitwall_tui.draw.gantt import duration
 from pitwall_tui.draw.keys import draw_keys
 from pitwall_tui.draw.plot import AXIS, Plot, framed
 from pitwall_tui.race.debrief import DebriefView, SettingView
-from pitwall_tui.race.effects import Effect
+from pitwall_tui.race.effects import Effect, times
 from pitwall_tui.race.latency import LatencyView
 
 NOTHING = "nothing has run yet"
@@ -185,7 +185,7 @@ def _brief(text: str, cells: int) -> str:
 
 
 def _times(rate: float | None, first: float | None) -> str:
-    return f"{rate / first:.2f}x" if first and rate is not None else "-"
+    return times(rate / first) if first and rate is not None else "-"
 
 
 def _ms(value: float | None) -> str:

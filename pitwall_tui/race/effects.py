@@ -11,6 +11,11 @@ _LEAST_SECONDS = 0.5
 _USUAL = Knobs()
 
 
+def times(ratio: float) -> str:
+    """A ratio of rates; what is left of a rate after all may be next to nothing."""
+    return f"{ratio:.2f}x" if ratio >= 0.1 else f"{ratio:.3f}x"
+
+
 def acting(knobs: Knobs) -> Knobs:
     """The same, with the usual values for knobs that change no step as the others stand."""
     usual = {name: getattr(_USUAL, name) for name in _inert(knobs)}

@@ -17,7 +17,7 @@ from engine.stats import (
 from pitwall_tui.race.car import Bests, Car, LineDone
 from pitwall_tui.race.circuits import CIRCUITS
 from pitwall_tui.race.details import Instruments
-from pitwall_tui.race.effects import Effect, Effects
+from pitwall_tui.race.effects import Effect, Effects, times
 from pitwall_tui.race.entries import TEAMS
 from pitwall_tui.race.events import (
     EngineReady,
@@ -354,7 +354,7 @@ class RaceState:
             others = f", cars {cars}" if len(set(cars.split(" to "))) == 2 else ""
             self._say(
                 "knob",
-                f"{effect.label} gave {_times(effect.ratio)}: {effect.before:.0f} to"
+                f"{effect.label} gave {times(effect.ratio)}: {effect.before:.0f} to"
                 f" {effect.after:.0f} tokens/s in {effect.seconds:.1f} s{others}",
                 ratio=effect.ratio,
             )
@@ -472,7 +472,3 @@ class RaceState:
             )
             for knob in KNOBS
         )
-
-
-def _times(ratio: float) -> str:
-    return f"{ratio:.2f}x" if ratio >= 0.095 else f"{ratio:.4f}x"

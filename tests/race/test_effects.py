@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from engine.config import KNOBS, Knobs
 from engine.stats import StepStats, StepTimes
-from pitwall_tui.race.effects import Effect, Effects, acting, changed
+from pitwall_tui.race.effects import Effect, Effects, acting, changed, times
 
 EVERY = st.builds(
     Knobs,
@@ -85,3 +85,9 @@ def test_of_several_turns_only_what_they_came_to_is_told() -> None:
     (effect,) = race((3, replace(eight, quality="off")), (3.3, eight))
     assert effect.label == "weights int8"
     assert effect.ratio == pytest.approx(2)
+
+
+def test_what_is_left_of_a_rate_is_never_told_as_nothing() -> None:
+    assert [times(ratio) for ratio in (2.567, 0.1, 0.099, 0.0066)] == [
+        *("2.57x", "0.10x", "0.099x", "0.007x"),
+    ]
