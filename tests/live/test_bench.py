@@ -163,7 +163,8 @@ def test_the_document_has_every_figure(made: tuple[Path, dict[str, Any]]) -> Non
         assert row.keys() >= FIGURES
         assert ("decode_tokens_per_second" in row) == (row["cars"] == 1)
         assert ("mean_acceptance_length" in row) == (name == "ngram")
-        assert row["itl_ms"].keys() == row["ttft_percentiles_ms"].keys() == PERCENTILES
+        assert row["itl_ms"].keys() == PERCENTILES
+        assert row["ttft_percentiles_ms"].keys() == PERCENTILES | {"mean"}
         assert 0 < row["itl_ms"]["p50"] <= row["itl_ms"]["p90"] <= row["itl_ms"]["p99"]
         ttft = row["ttft_percentiles_ms"]
         assert 0 < ttft["p50"] <= ttft["p90"] <= ttft["p99"]
