@@ -1,5 +1,4 @@
-"""The command line. What a command needs is imported when it runs: for --help next to
-nothing is."""
+"""The command line. What a command needs is imported when it runs: --help takes next to nothing."""
 
 import argparse
 import os

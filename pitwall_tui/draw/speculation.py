@@ -15,6 +15,7 @@ from pitwall_tui.draw.cells import (
     wrap,
 )
 from pitwall_tui.draw.chart import columns
+from pitwall_tui.race.effects import times
 from pitwall_tui.race.view import Author, Kind, SpeculationView, WritingView
 
 _ROLES: dict[Author, str] = {
@@ -26,11 +27,6 @@ _ROLES: dict[Author, str] = {
 
 def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.0f}%"
-
-
-def times(ratio: float | None) -> str:
-    """A speed-up."""
-    return "-" if ratio is None else f"{ratio:.2f}x"
 
 
 def who(kind: Kind, cells: int = 12) -> str:

@@ -6,7 +6,8 @@ from pitwall_tui.draw.cells import Row, Rows, Span, fit, fit_box, heading, row_w
 from pitwall_tui.draw.chart import ceiling
 from pitwall_tui.draw.keys import draw_keys
 from pitwall_tui.draw.plot import AXIS, SOLID, Dashes, Plot, framed
-from pitwall_tui.draw.speculation import percent, setting, times, who
+from pitwall_tui.draw.speculation import percent, setting, who
+from pitwall_tui.race.effects import times
 from pitwall_tui.race.speculation import projected
 from pitwall_tui.race.view import MeasuredView, SpeculationView
 

@@ -11,8 +11,10 @@ _LEAST_SECONDS = 0.5
 _USUAL = Knobs()
 
 
-def times(ratio: float) -> str:
-    """A ratio of rates; what is left of a rate after all may be next to nothing."""
+def times(ratio: float | None) -> str:
+    """A ratio of rates, "-" where it is not known; what is left of one may be next to nothing."""
+    if ratio is None:
+        return "-"
     return f"{ratio:.2f}x" if ratio >= 0.1 else f"{ratio:.3f}x"
 
 
