@@ -12,12 +12,12 @@ from pitwall_tui.draw.spoken import spoken
 from pitwall_tui.race.guide import (
     SECONDS,
     SECONDS_FROM_START,
-    STEPS,
     Guide,
     GuideView,
     NextRace,
     Turn,
 )
+from pitwall_tui.race.guide_steps import STEPS
 from pitwall_tui.race.view import QualityView, RaceView, RadioView, TrafficView
 from tests.tui import views
 

@@ -16,7 +16,8 @@ from pitwall_tui.draw.cells import plain, wrap
 from pitwall_tui.draw.guide import draw_guide
 from pitwall_tui.draw.spoken import spoken
 from pitwall_tui.memory import GUIDE, Memory
-from pitwall_tui.race.guide import SECONDS, STEPS, Guide, GuideView, Turn
+from pitwall_tui.race.guide import SECONDS, Guide, GuideView, Turn
+from pitwall_tui.race.guide_steps import STEPS
 from pitwall_tui.race.view import QualityView, RaceView, TrafficView
 from pitwall_tui.screens.help import HelpScreen
 from pitwall_tui.screens.race import RaceScreen
