@@ -1,22 +1,17 @@
 """The app: pulls the feed, folds it into the race, hands frames to the screen, sends commands."""
 
-import asyncio
-import signal
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
-from textual.app import App, SystemCommand
-from textual.drivers.linux_driver import LinuxDriver
+from textual.app import SystemCommand
 from textual.filter import LineFilter
 from textual.screen import Screen
 
 from engine.config import KNOBS
 from pitwall_tui.asked import Asked
-from pitwall_tui.cadence import Cadence
 from pitwall_tui.commands import KNOB_KEY, Keys, turned
 from pitwall_tui.draw.ascii import to_ascii
 from pitwall_tui.draw.moves import Fresh, Moves
@@ -26,13 +21,14 @@ from pitwall_tui.feed.academy import Academy, NoAcademy
 from pitwall_tui.feed.base import Feed
 from pitwall_tui.feed.record import Recorder, RecordingError
 from pitwall_tui.memory import GUIDE
+from pitwall_tui.program import Program
 from pitwall_tui.race.details import DETAILS
 from pitwall_tui.race.events import FeedEnded, FeedEvent, RecordingStopped, Refused
 from pitwall_tui.race.guide import Guide, NextRace, Turn
 from pitwall_tui.race.playback import PlaybackView
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.race.view import RaceView
-from pitwall_tui.race.whatif import Dial, WhatIf
+from pitwall_tui.race.whatif import WhatIf
 from pitwall_tui.race.workshop import WorkshopState
 from pitwall_tui.school import School
 from pitwall_tui.screens.academy import AcademyScreen
@@ -53,23 +49,19 @@ from pitwall_tui.widgets.ascii import Ascii
 from pitwall_tui.widgets.palette import Palette
 from pitwall_tui.widgets.panel import Frame
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_INTERRUPTED = 130
 PAGES: dict[str, Callable[[Latest], WallScreen]] = {
     "results": ResultsScreen,
     "memory": MemoryScreen,
     "batching": BatchingScreen,
-    "bottleneck": BottleneckScreen,
     "debrief": DebriefScreen,
 }
 
 
-class PitWallApp(App[None], inherit_bindings=False):
+class PitWallApp(Program, inherit_bindings=False):
     """The pit wall over any feed; without an `academy` nobody can be taught beside the race, and
     nothing recorded without a `recorder`.
 
-    `fps` 0 starts no timer: `tick()` is then called from outside. The feed is started once the
-    first frame is up, and closed exactly once, however the app ends.
+    `fps` 0 starts no timer: `tick()` is then called from outside.
     """
 
     TITLE = "pitwall"
@@ -102,7 +94,7 @@ class PitWallApp(App[None], inherit_bindings=False):
         fps: float = 10,
         wall: Wall = WALL,
     ) -> None:
-        super().__init__()
+        super().__init__(fps)
         self.wall = wall
         self._signs = [Ascii()] if wall.ascii else []
         self._bind(wall.keys)
@@ -111,9 +103,6 @@ class PitWallApp(App[None], inherit_bindings=False):
         self.academy = academy or NoAcademy()
         self.recorder = recorder
         self.clock = clock
-        self.fps = fps
-        self._cadence = Cadence()
-        self._ticked_at = 0.0
         self._beat = 0
         self._moves, self._fresh = Moves(), Fresh()
         self._followed: int | None = None
@@ -129,9 +118,7 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._detailed: frozenset[str] = frozenset()
         self._asked = Asked()
         self._succession = Succession(feed.live)
-        self._interrupted = False
         self._due: type[WallScreen] | None = None
-        self._feed_closed = False
         self._palette: tuple[str, tuple[str, ...], Palette] | None = None
         for theme in OWN:
             self.register_theme(theme)
@@ -156,6 +143,13 @@ class PitWallApp(App[None], inherit_bindings=False):
     def get_default_screen(self) -> Screen[Any]:
         return RaceScreen(self.latest)
 
+    def begin(self) -> None:
+        self.feed.start()
+
+    def close(self) -> None:
+        self.feed.close()
+        self._school.close()
+
     # Frames
 
     def latest(self) -> tuple[Frame, Palette]:
@@ -167,13 +161,7 @@ class PitWallApp(App[None], inherit_bindings=False):
             self._palette = (self.theme, teams, Palette(self.get_css_variables(), teams))
         return self._frame, self._palette[2]
 
-    def tick(self) -> None:
-        """Take what the feed has brought, and draw one frame."""
-        self.take()
-        self.draw()
-
     def take(self) -> None:
-        """Take what the feed has brought, little by little also where frames are few."""
         news = [reason for event in self.feed.pull() for reason in self._take(event)]
         if news:
             more = f" (and {len(news) - 1} more)" if len(news) > 1 else ""
@@ -183,7 +171,6 @@ class PitWallApp(App[None], inherit_bindings=False):
         self._school.pull()
 
     def draw(self) -> None:
-        """Draw one frame."""
         self._frame = self._make_frame()
         if arrival := self._school.arrived(self._frame.live):
             self._say(arrival)
@@ -291,69 +278,6 @@ class PitWallApp(App[None], inherit_bindings=False):
         elif self._due is RaceScreen and on_results:
             self.pop_screen()
         self._due = None
-
-    # Life
-
-    def on_ready(self) -> None:
-        driver = self._driver
-        if isinstance(driver, LinuxDriver):
-            resume = driver._sigcont_application
-
-            def resume_if_suspended(*_: Any) -> None:
-                """A terminal that disappears continues its processes, too: whoever took the
-                terminal again then would read from nothing, and wait for it for ever."""
-                if driver._must_signal_resume:
-                    resume()
-
-            signal.signal(signal.SIGCONT, resume_if_suspended)
-        self.call_after_refresh(self._start)
-        if self._interrupted:
-            self.action_interrupt()
-
-    def _on_signal(self) -> None:
-        """At any moment: one that comes before the app is up is answered when it is."""
-        self._interrupted = True
-        if self.is_running:
-            self.action_interrupt()
-
-    def _start(self) -> None:
-        self.feed.start()
-        if self.fps > 0:
-            self._ticked_at = time.monotonic()
-            self.set_interval(1 / self.fps, self._on_interval)
-
-    def _on_interval(self) -> None:
-        now = time.monotonic()
-        lateness = now - self._ticked_at - 1 / self.fps
-        self._ticked_at = now
-        self.take()
-        if self._cadence.due(lateness, self._is_writing()):
-            self.draw()
-
-    def _is_writing(self) -> bool:
-        """Whether the terminal has yet to take a part of what was drawn last."""
-        writer = getattr(self._driver, "_writer_thread", None)
-        return writer is not None and not writer._queue.empty()
-
-    async def run_async(self, *args: Any, headless: bool = False, **kwargs: Any) -> None:
-        if not headless:
-            loop = asyncio.get_running_loop()
-            for number in _SIGNALS:
-                with suppress(NotImplementedError, RuntimeError, ValueError):
-                    loop.add_signal_handler(number, self._on_signal)
-        try:
-            return await super().run_async(*args, headless=headless, **kwargs)
-        finally:
-            self._close_feed()
-
-    def on_unmount(self) -> None:
-        self._close_feed()
-
-    def _close_feed(self) -> None:
-        if not self._feed_closed:
-            self._feed_closed = True
-            self.feed.close()
-            self._school.close()
 
     # Commands
 
@@ -483,22 +407,11 @@ class PitWallApp(App[None], inherit_bindings=False):
     def _suppose(self, percent: int | None) -> None:
         self._supposed = percent
 
-    def action_choose_dial(self, step: int) -> None:
-        """The keys turn another dial of what is supposed."""
-        self._project(self._what_if.chosen(step))
-
-    def action_turn_chosen(self, step: int) -> None:
-        self.action_turn_dial(self._what_if.dial, step)
-
-    def action_turn_dial(self, dial: Dial, step: int) -> None:
-        self._project(self._what_if.turned(dial, step))
-
-    def action_set_dial(self, dial: Dial, value: str | int) -> None:
-        self._project(self._what_if.with_value(dial, value))
+    def action_bottleneck(self) -> None:
+        self._turn_page(BottleneckScreen(self.latest, self._project))
 
     def _project(self, what_if: WhatIf) -> None:
         self._what_if = what_if
-        self._redraw()
 
     def action_academy(self) -> None:
         if not self.feed.live:
@@ -536,9 +449,6 @@ class PitWallApp(App[None], inherit_bindings=False):
             except RecordingError as error:
                 self._say(str(error), "error")
             self._redraw()
-
-    def action_interrupt(self) -> None:
-        self.exit(return_code=_INTERRUPTED)
 
     def action_switch_theme(self) -> None:
         self.theme = following(self.theme)

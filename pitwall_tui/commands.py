@@ -60,7 +60,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("academy", "f6,a", "F6", "academy",
             "a draft model is distilled beside the race: losses, agreement, temperatures",
             "academy"),
-    Command("bottleneck", "f7,o", "F7", "page('bottleneck')",
+    Command("bottleneck", "f7,o", "F7", "bottleneck",
             "what bounds the engine: memory, arithmetic or overhead; arrows suppose other machines",
             "bottleneck"),
     Command("debrief", "f8", "F8", "page('debrief')",

@@ -96,7 +96,7 @@ def _dials(case: WhatIf, cells: int) -> list[Row]:
 
 def _dial(case: WhatIf, dial: Dial, name: str) -> Row:
     on = case.dial == dial
-    back, ahead = f"app.turn_dial('{dial}', -1)", f"app.turn_dial('{dial}', 1)"
+    back, ahead = f"screen.turn_dial('{dial}', -1)", f"screen.turn_dial('{dial}', 1)"
     return (
         Span("▸" if on else " ", "knob.key bold"),
         Span(f"{name} ", "text bold" if on else "dim", "", ahead),
@@ -133,7 +133,7 @@ def _table(found: dict[str, Projection], case: WhatIf, cells: int) -> list[Row]:
         )
         chosen = name == case.model
         role = "text bold" if chosen else "text" if fits else "dim"
-        action = f"app.set_dial('model', '{name}')"
+        action = f"screen.set_dial('model', '{name}')"
         rows.append(
             (
                 Span("▸" if chosen else " ", "knob.key bold"),
@@ -264,7 +264,7 @@ def _kv(case: WhatIf, machine: Hardware, shares: Calibration, height: int) -> li
             result = project(replace(case, context=context, batch=batch), machine, shares)
             texts.append(f"{_gib(batch * result.kv_bytes)}{'×' if result.fits is False else ' '}")
         chosen = context == case.context
-        action = f"app.set_dial('context', {context})"
+        action = f"screen.set_dial('context', {context})"
         role = "text bold" if chosen else "text"
         rows.append(
             (

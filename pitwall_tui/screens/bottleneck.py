@@ -1,12 +1,14 @@
 """The bottleneck: what bounds the engine here, and what would bound it elsewhere."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 
-from pitwall_tui.screens.wall import WallScreen
+from pitwall_tui.race.whatif import Dial, WhatIf
+from pitwall_tui.screens.wall import Latest, WallScreen
 from pitwall_tui.widgets.panels import (
     Ceilings,
     Elsewhere,
@@ -26,11 +28,15 @@ class BottleneckScreen(WallScreen):
     details = ("bottleneck",)
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape", "dismiss", "back to the wall"),
-        ("up,k", "app.choose_dial(-1)", "dial before"),
-        ("down,j", "app.choose_dial(1)", "dial after"),
-        ("left,h", "app.turn_chosen(-1)", "value before"),
-        ("right,l", "app.turn_chosen(1)", "value after"),
+        ("up,k", "choose_dial(-1)", "dial before"),
+        ("down,j", "choose_dial(1)", "dial after"),
+        ("left,h", "turn_chosen(-1)", "value before"),
+        ("right,l", "turn_chosen(1)", "value after"),
     ]
+
+    def __init__(self, latest: Latest, suppose: Callable[[WhatIf], None]) -> None:
+        super().__init__(latest)
+        self._suppose = suppose
 
     def compose(self) -> ComposeResult:
         yield StatusLine()
@@ -42,3 +48,24 @@ class BottleneckScreen(WallScreen):
         yield KnobBar()
         yield KeyBar()
         yield TooSmall()
+
+    def action_choose_dial(self, step: int) -> None:
+        """The keys turn another dial of what is supposed."""
+        self._change(self._supposed.chosen(step))
+
+    def action_turn_chosen(self, step: int) -> None:
+        self.action_turn_dial(self._supposed.dial, step)
+
+    def action_turn_dial(self, dial: Dial, step: int) -> None:
+        self._change(self._supposed.turned(dial, step))
+
+    def action_set_dial(self, dial: Dial, value: str | int) -> None:
+        self._change(self._supposed.with_value(dial, value))
+
+    @property
+    def _supposed(self) -> WhatIf:
+        return self._latest()[0].what_if
+
+    def _change(self, what_if: WhatIf) -> None:
+        self._suppose(what_if)
+        self.changed()
