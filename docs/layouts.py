@@ -20,8 +20,8 @@ from pitwall_tui.feed.script import ScriptFeed
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.race.view import RaceView
 from pitwall_tui.settings import Wall
+from pitwall_tui.widgets.bars import GuideStrip
 from pitwall_tui.widgets.panel import Panel
-from pitwall_tui.widgets.panels import GuideStrip
 
 FILE = Path(__file__).with_name("layouts.md")
 Size = tuple[int, int]

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
+from functools import partial
+from importlib import import_module
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
@@ -16,7 +18,6 @@ from pitwall_tui.commands import KNOB_KEY, Keys, turned
 from pitwall_tui.draw.ascii import to_ascii
 from pitwall_tui.draw.moves import Fresh, Moves
 from pitwall_tui.draw.status import Notice
-from pitwall_tui.export import WRITERS, write_all
 from pitwall_tui.feed.academy import Academy, NoAcademy
 from pitwall_tui.feed.base import Feed
 from pitwall_tui.feed.record import Recorder, RecordingError
@@ -31,30 +32,14 @@ from pitwall_tui.race.view import RaceView
 from pitwall_tui.race.whatif import WhatIf
 from pitwall_tui.race.workshop import WorkshopState
 from pitwall_tui.school import School
-from pitwall_tui.screens.academy import AcademyScreen
-from pitwall_tui.screens.batching import BatchingScreen
-from pitwall_tui.screens.bottleneck import BottleneckScreen
-from pitwall_tui.screens.debrief import DebriefScreen
-from pitwall_tui.screens.help import HelpScreen
-from pitwall_tui.screens.memory import MemoryScreen
 from pitwall_tui.screens.race import RaceScreen
-from pitwall_tui.screens.results import ResultsScreen
-from pitwall_tui.screens.strategy import StrategyScreen
-from pitwall_tui.screens.wall import Latest, WallScreen
-from pitwall_tui.screens.workshop import WorkshopScreen
+from pitwall_tui.screens.wall import WallScreen
 from pitwall_tui.settings import WALL, Wall
 from pitwall_tui.succession import Succession
 from pitwall_tui.theme import OWN, defaults, following
 from pitwall_tui.widgets.ascii import Ascii
 from pitwall_tui.widgets.palette import Palette
 from pitwall_tui.widgets.panel import Frame
-
-PAGES: dict[str, Callable[[Latest], WallScreen]] = {
-    "results": ResultsScreen,
-    "memory": MemoryScreen,
-    "batching": BatchingScreen,
-    "debrief": DebriefScreen,
-}
 
 
 class PitWallApp(Program, inherit_bindings=False):
@@ -118,7 +103,7 @@ class PitWallApp(Program, inherit_bindings=False):
         self._detailed: frozenset[str] = frozenset()
         self._asked = Asked()
         self._succession = Succession(feed.live)
-        self._due: type[WallScreen] | None = None
+        self._due: str | None = None  # a page by its name
         self._palette: tuple[str, tuple[str, ...], Palette] | None = None
         for theme in OWN:
             self.register_theme(theme)
@@ -145,6 +130,8 @@ class PitWallApp(Program, inherit_bindings=False):
 
     def begin(self) -> None:
         self.feed.start()
+        # Beside an engine that loads, so that no key waits for it.
+        self.run_worker(partial(import_module, "pitwall_tui.pages"), thread=True)
 
     def close(self) -> None:
         self.feed.close()
@@ -259,7 +246,7 @@ class PitWallApp(Program, inherit_bindings=False):
         if rings and self.wall.bell:
             self.bell()
         if turns:
-            self._due = ResultsScreen if self._succession.over else RaceScreen
+            self._due = "results" if self._succession.over else "race"
         if self._succession.is_time(now):
             self.action_next_race()
         self._turn_to_due()
@@ -272,10 +259,10 @@ class PitWallApp(Program, inherit_bindings=False):
         screen = self.screen
         if self._due is None or not isinstance(screen, WallScreen) or screen.holds:
             return
-        on_results = isinstance(screen, ResultsScreen)
-        if self._due is ResultsScreen and not on_results:
-            self.push_screen(ResultsScreen(self.latest))
-        elif self._due is RaceScreen and on_results:
+        on_results = screen.page == "results"
+        if self._due == "results" and not on_results:
+            self.push_screen(self._page("results"))
+        elif self._due == "race" and on_results:
             self.pop_screen()
         self._due = None
 
@@ -377,12 +364,12 @@ class PitWallApp(Program, inherit_bindings=False):
 
     def action_race(self) -> None:
         """Back to the race, from whatever page lies over it."""
-        if isinstance(self.screen, WallScreen) and not isinstance(self.screen, RaceScreen):
+        if isinstance(self.screen, WallScreen) and not self._is_on("race"):
             self.pop_screen()
 
     def action_page(self, name: str) -> None:
         """Open a page of those that are open to everybody, or close it."""
-        self._turn_page(PAGES[name](self.latest))
+        self._turn_page(name)
 
     def action_export(self) -> None:
         """Write what is known of the race to files, in every format."""
@@ -390,6 +377,8 @@ class PitWallApp(Program, inherit_bindings=False):
         if view is None or not view.settings:
             self._say("nothing to export: nothing has run yet", "warning")
             return
+        from pitwall_tui.export import WRITERS, write_all
+
         try:
             self._say(f"saved {write_all(view, Path.cwd())}.{{{','.join(WRITERS)}}}")
         except OSError as error:
@@ -398,17 +387,11 @@ class PitWallApp(Program, inherit_bindings=False):
     def action_workshop(self) -> None:
         if not self.feed.live:
             self._say("a recording holds no weights: the workshop is for a live race", "warning")
-        elif isinstance(self.screen, WorkshopScreen) or self._engine_is_up():
-            self._turn_page(WorkshopScreen(self.latest, self._workshop, self.feed.study))
-
-    def action_strategy(self) -> None:
-        self._turn_page(StrategyScreen(self.latest, self._suppose))
+        elif self._is_on("workshop") or self._engine_is_up():
+            self._turn_page("workshop")
 
     def _suppose(self, percent: int | None) -> None:
         self._supposed = percent
-
-    def action_bottleneck(self) -> None:
-        self._turn_page(BottleneckScreen(self.latest, self._project))
 
     def _project(self, what_if: WhatIf) -> None:
         self._what_if = what_if
@@ -417,7 +400,7 @@ class PitWallApp(Program, inherit_bindings=False):
         if not self.feed.live:
             self._say("a recording takes no junior: the academy is for a live race", "warning")
         else:
-            self._turn_page(AcademyScreen(self.latest, self._school))
+            self._turn_page("academy")
 
     def action_race_junior(self) -> None:
         """Let the newest junior draft in the running race, as soon as it can."""
@@ -428,15 +411,33 @@ class PitWallApp(Program, inherit_bindings=False):
             self.feed.set_draft(junior)
             self._say(self._school.sent(junior))
 
-    def _turn_page(self, page: WallScreen) -> None:
+    def _turn_page(self, name: str) -> None:
         """Open a page over the race, in the place of another, or close it where it is open."""
-        screen = self.screen
-        if type(screen) is type(page):
+        if self._is_on(name):
             self.pop_screen()
-        elif isinstance(screen, RaceScreen):
-            self.push_screen(page)
-        elif isinstance(screen, WallScreen):
-            self.switch_screen(page)
+        elif self._is_on("race"):
+            self.push_screen(self._page(name))
+        elif isinstance(self.screen, WallScreen):
+            self.switch_screen(self._page(name))
+
+    def _is_on(self, name: str) -> bool:
+        """Whether that page is on top."""
+        return isinstance(self.screen, WallScreen) and self.screen.page == name
+
+    def _page(self, name: str) -> WallScreen:
+        """A page by its name, but for the race's own."""
+        from pitwall_tui import pages
+
+        match name:
+            case "workshop":
+                return pages.WorkshopScreen(self.latest, self._workshop, self.feed.study)
+            case "strategy":
+                return pages.StrategyScreen(self.latest, self._suppose)
+            case "academy":
+                return pages.AcademyScreen(self.latest, self._school)
+            case "bottleneck":
+                return pages.BottleneckScreen(self.latest, self._project)
+        return pages.PLAIN[name](self.latest)
 
     def on_wall_screen_changed(self) -> None:
         self._redraw()
@@ -516,7 +517,9 @@ class PitWallApp(Program, inherit_bindings=False):
 
     def action_help(self) -> None:
         if isinstance(self.screen, WallScreen):
-            self.push_screen(HelpScreen(self.latest, type(self.screen)))
+            from pitwall_tui import pages
+
+            self.push_screen(pages.HelpScreen(self.latest, type(self.screen)))
 
     def _redraw(self) -> None:
         """At once, and all of it: an answer waits for no panel's turn."""

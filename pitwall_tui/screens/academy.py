@@ -6,19 +6,57 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
+from pitwall_tui.draw.academy import (
+    draw_agreement,
+    draw_lectern,
+    draw_losses,
+    draw_marks,
+    draw_sweep,
+)
+from pitwall_tui.draw.cells import Rows
 from pitwall_tui.school import School
 from pitwall_tui.screens.wall import Latest, WallScreen
-from pitwall_tui.widgets.panels import (
-    Agreement,
-    KeyBar,
-    KnobBar,
-    Lectern,
-    Losses,
-    MarkSheet,
-    StatusLine,
-    Sweep,
-    TooSmall,
-)
+from pitwall_tui.widgets.bars import KeyBar, KnobBar, StatusLine, TooSmall
+from pitwall_tui.widgets.panel import Frame, Panel
+
+
+class Lectern(Panel):
+    """How far the academy is."""
+
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_lectern(frame.academy, cells, height)
+
+
+class Losses(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_losses(frame.academy, cells, height)
+
+
+class Agreement(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_agreement(frame.academy, cells, height)
+
+
+class MarkSheet(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_marks(frame.academy, cells, height)
+
+
+class Sweep(Panel):
+    """Of temperatures."""
+
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_sweep(frame.academy, cells, height)
 
 
 class AcademyScreen(WallScreen):

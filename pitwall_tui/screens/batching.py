@@ -1,26 +1,52 @@
 """Batching: who runs when, what each mode gives, and what waiting costs."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
+from pitwall_tui.draw.batching import draw_batch, draw_latencies, draw_modes, draw_queue
+from pitwall_tui.draw.cells import Rows
 from pitwall_tui.screens.wall import Latest, WallScreen
+from pitwall_tui.widgets.bars import KeyBar, KnobBar, StatusLine, TooSmall
 from pitwall_tui.widgets.gantt import Gantt
-from pitwall_tui.widgets.panels import (
-    BatchHead,
-    KeyBar,
-    KnobBar,
-    LatencyTable,
-    ModeTable,
-    QueueList,
-    StatusLine,
-    TooSmall,
-)
+from pitwall_tui.widgets.panel import Frame, Panel
 
 # Where there is no room for all figures, these take turns.
 _FIGURES = ("-modes", "-latencies", "-queue")
+
+
+class BatchHead(Panel):
+    """The knobs of batching, and what comes of them right now."""
+
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        view = replace(frame.view, knobs=frame.live.knobs)
+        return draw_batch(view, cells, height)
+
+
+class ModeTable(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_modes(frame.view.details.batching, cells, height)
+
+
+class LatencyTable(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_latencies(frame.view.details.batching, cells, height)
+
+
+class QueueList(Panel):
+    hz = 4.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_queue(frame.view.details.batching, cells, height)
 
 
 class BatchingScreen(WallScreen):

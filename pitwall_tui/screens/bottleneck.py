@@ -7,18 +7,46 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 
+from pitwall_tui.draw.bottleneck import draw_ceilings, draw_phases
+from pitwall_tui.draw.cells import Rows
+from pitwall_tui.draw.roofline import draw_roofline
+from pitwall_tui.draw.whatif import draw_whatif
 from pitwall_tui.race.whatif import Dial, WhatIf
 from pitwall_tui.screens.wall import Latest, WallScreen
-from pitwall_tui.widgets.panels import (
-    Ceilings,
-    Elsewhere,
-    KeyBar,
-    KnobBar,
-    Phases,
-    Roofline,
-    StatusLine,
-    TooSmall,
-)
+from pitwall_tui.widgets.bars import KeyBar, KnobBar, StatusLine, TooSmall
+from pitwall_tui.widgets.panel import Frame, Panel
+
+
+class Ceilings(Panel):
+    """What this machine can do, and what bounds the engine on it."""
+
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_ceilings(frame.view.details.bottleneck, cells, height)
+
+
+class Phases(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_phases(frame.view.details.bottleneck, cells, height)
+
+
+class Roofline(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_roofline(frame.view.details.bottleneck, cells, height)
+
+
+class Elsewhere(Panel):
+    """What is supposed of other machines and models."""
+
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_whatif(frame.view.details.bottleneck, frame.what_if, cells, height)
 
 
 class BottleneckScreen(WallScreen):

@@ -6,17 +6,37 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
+from pitwall_tui.draw.cells import Rows
+from pitwall_tui.draw.debrief import draw_effects, draw_percentiles, draw_scatter
 from pitwall_tui.screens.wall import WallScreen
-from pitwall_tui.widgets.panels import (
-    Effects,
-    KeyBar,
-    KnobBar,
-    Percentiles,
-    Scatter,
-    StatusLine,
-    TooSmall,
-)
+from pitwall_tui.widgets.bars import KeyBar, KnobBar, StatusLine, TooSmall
+from pitwall_tui.widgets.panel import Frame, Panel
 from pitwall_tui.widgets.settings import SettingsTable
+
+
+class Scatter(Panel):
+    """Speed over memory, by setting."""
+
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_scatter(frame.view.details.debrief, cells, height)
+
+
+class Effects(Panel):
+    """Of knobs that were turned."""
+
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_effects(frame.view.details.debrief, cells, height)
+
+
+class Percentiles(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_percentiles(frame.view.details.debrief, cells, height)
 
 
 class DebriefScreen(WallScreen):

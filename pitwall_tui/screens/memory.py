@@ -6,20 +6,60 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
-from pitwall_tui.draw.memory import chosen_row
+from pitwall_tui.draw.cells import Rows
+from pitwall_tui.draw.held import draw_formats, draw_held, draw_index
+from pitwall_tui.draw.memory import chosen_row, draw_chosen, draw_pool, draw_tables
 from pitwall_tui.screens.wall import WallScreen
-from pitwall_tui.widgets.panels import (
-    BlockTables,
-    CarPages,
-    Held,
-    Index,
-    KeyBar,
-    KnobBar,
-    KVFormats,
-    Pool,
-    StatusLine,
-    TooSmall,
-)
+from pitwall_tui.widgets.bars import KeyBar, KnobBar, StatusLine, TooSmall
+from pitwall_tui.widgets.panel import Frame, Panel
+
+
+class BlockTables(Panel):
+    hz = 4.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_tables(frame.view, frame.followed, cells, height)
+
+
+class CarPages(Panel):
+    """The pages of the chosen car, by their numbers."""
+
+    hz = 4.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_chosen(frame.view, frame.followed, cells, height)
+
+
+class Pool(Panel):
+    hz = 4.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_pool(frame.view, frame.followed, cells, height)
+
+
+class Held(Panel):
+    """Bytes held over time."""
+
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_held(frame.view, cells, height)
+
+
+class Index(Panel):
+    """Of prefixes."""
+
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_index(frame.view, cells, height)
+
+
+class KVFormats(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_formats(frame.view, cells, height)
 
 
 class MemoryScreen(WallScreen):

@@ -5,8 +5,18 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
+from pitwall_tui.draw.cells import Rows
+from pitwall_tui.draw.results import draw_results
 from pitwall_tui.screens.wall import WallScreen
-from pitwall_tui.widgets.panels import KeyBar, KnobBar, Results, StatusLine, TooSmall
+from pitwall_tui.widgets.bars import KeyBar, KnobBar, StatusLine, TooSmall
+from pitwall_tui.widgets.panel import Frame, Panel
+
+
+class Results(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_results(frame.live, frame.countdown, cells, height, frame.notice.replay)
 
 
 class ResultsScreen(WallScreen):

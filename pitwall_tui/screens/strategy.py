@@ -7,18 +7,47 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 
-from pitwall_tui.draw.strategy import acceptance
-from pitwall_tui.screens.wall import Latest, WallScreen
-from pitwall_tui.widgets.panels import (
-    ByAcceptance,
-    ByLength,
-    KeyBar,
-    KnobBar,
-    MeasuredTable,
-    StatusLine,
-    Suppose,
-    TooSmall,
+from pitwall_tui.draw.cells import Rows
+from pitwall_tui.draw.strategy import (
+    acceptance,
+    draw_by_acceptance,
+    draw_by_length,
+    draw_measured,
+    draw_suppose,
 )
+from pitwall_tui.screens.wall import Latest, WallScreen
+from pitwall_tui.widgets.bars import KeyBar, KnobBar, StatusLine, TooSmall
+from pitwall_tui.widgets.panel import Frame, Panel
+
+
+class Suppose(Panel):
+    """What the strategy supposes, and what theory makes of it."""
+
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_suppose(frame.view.speculation, frame.supposed, cells, height)
+
+
+class ByLength(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_by_length(frame.view.speculation, frame.supposed, cells, height)
+
+
+class ByAcceptance(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_by_acceptance(frame.view.speculation, frame.supposed, cells, height)
+
+
+class MeasuredTable(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_measured(frame.view.speculation, cells, height)
 
 
 class StrategyScreen(WallScreen):

@@ -9,9 +9,9 @@ from textual.screen import Screen
 
 from pitwall_tui.draw.keys import Key
 from pitwall_tui.draw.small import LEAST
+from pitwall_tui.widgets.bars import GuideStrip
 from pitwall_tui.widgets.palette import Palette
 from pitwall_tui.widgets.panel import Frame, Panel
-from pitwall_tui.widgets.panels import GuideStrip
 
 Latest = Callable[[], tuple[Frame, Palette]]
 # A screen has the class of the largest size that is not above its own.

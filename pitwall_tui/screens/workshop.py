@@ -7,20 +7,59 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, Horizontal, Vertical
 
+from pitwall_tui.draw.cells import Rows
+from pitwall_tui.draw.spread import draw_off, draw_pairs, draw_weights
+from pitwall_tui.draw.workshop import draw_bench, draw_footprints, draw_layers
 from pitwall_tui.race.workshop import WorkshopState
 from pitwall_tui.screens.wall import Latest, WallScreen
-from pitwall_tui.widgets.panels import (
-    Bench,
-    Footprints,
-    KeyBar,
-    KnobBar,
-    LayerTable,
-    Off,
-    Pairs,
-    StatusLine,
-    TooSmall,
-    Weights,
-)
+from pitwall_tui.widgets.bars import KeyBar, KnobBar, StatusLine, TooSmall
+from pitwall_tui.widgets.panel import Frame, Panel
+
+
+class Bench(Panel):
+    """What the workshop looks at."""
+
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_bench(frame.workshop, cells, height)
+
+
+class LayerTable(Panel):
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_layers(frame.workshop, cells, height)
+
+
+class Footprints(Panel):
+    hz = 2.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_footprints(frame.workshop, cells, height)
+
+
+class Weights(Panel):
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_weights(frame.workshop, cells, height)
+
+
+class Off(Panel):
+    """The errors."""
+
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_off(frame.workshop, cells, height)
+
+
+class Pairs(Panel):
+    hz = 5.0
+
+    def picture(self, frame: Frame, cells: int, height: int) -> Rows:
+        return draw_pairs(frame.workshop, cells, height)
 
 
 class WorkshopScreen(WallScreen):

@@ -29,17 +29,9 @@ from pitwall_tui.draw.academy import (
 )
 from pitwall_tui.draw.cells import plain
 from pitwall_tui.race.academy import AcademyState, AcademyView
-from pitwall_tui.screens.academy import AcademyScreen
+from pitwall_tui.screens.academy import AcademyScreen, Agreement, Lectern, Losses, MarkSheet, Sweep
 from pitwall_tui.screens.race import RaceScreen
-from pitwall_tui.widgets.panels import (
-    Agreement,
-    Lectern,
-    Losses,
-    MarkSheet,
-    StatusLine,
-    Sweep,
-    TooSmall,
-)
+from pitwall_tui.widgets.bars import StatusLine, TooSmall
 from tests.tui import views
 from tests.tui.conftest import Build
 from tests.tui.taught import COURSE, JUNIOR, STEPS, FakeAcademy, lessons, sweep

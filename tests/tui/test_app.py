@@ -18,18 +18,10 @@ from pitwall_tui.feed.script import ScriptFeed
 from pitwall_tui.race.events import FeedEnded, Refused
 from pitwall_tui.race.state import RaceState
 from pitwall_tui.screens.help import HelpScreen
-from pitwall_tui.screens.race import RaceScreen
-from pitwall_tui.screens.results import ResultsScreen
+from pitwall_tui.screens.race import RaceScreen, Tower, TrackMap
+from pitwall_tui.screens.results import Results, ResultsScreen
 from pitwall_tui.succession import INTERVAL
-from pitwall_tui.widgets.panels import (
-    KeyBar,
-    KnobBar,
-    Results,
-    StatusLine,
-    TooSmall,
-    Tower,
-    TrackMap,
-)
+from pitwall_tui.widgets.bars import KeyBar, KnobBar, StatusLine, TooSmall
 from tests.scripted import Script
 from tests.tui import views
 from tests.tui.conftest import Build

@@ -19,10 +19,16 @@ from pitwall_tui.race.batching import BatchingView
 from pitwall_tui.race.details import Details
 from pitwall_tui.race.timeline import NOBODY, Run
 from pitwall_tui.race.view import RaceView
-from pitwall_tui.screens.batching import BatchingScreen
+from pitwall_tui.screens.batching import (
+    BatchHead,
+    BatchingScreen,
+    LatencyTable,
+    ModeTable,
+    QueueList,
+)
 from pitwall_tui.screens.race import RaceScreen
+from pitwall_tui.widgets.bars import TooSmall
 from pitwall_tui.widgets.gantt import Gantt
-from pitwall_tui.widgets.panels import BatchHead, LatencyTable, ModeTable, QueueList, TooSmall
 from tests.batched import RACE, toured
 from tests.tui import views
 from tests.tui.conftest import Build

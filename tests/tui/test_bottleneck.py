@@ -22,9 +22,8 @@ from pitwall_tui.draw.whatif import draw_whatif, seconds
 from pitwall_tui.race.bottleneck import Bottleneck, BottleneckView
 from pitwall_tui.race.details import Details
 from pitwall_tui.race.whatif import DIALS, THIS, WhatIf, calibration, hardware, project
-from pitwall_tui.screens.bottleneck import BottleneckScreen
+from pitwall_tui.screens.bottleneck import BottleneckScreen, Ceilings, Elsewhere, Phases
 from pitwall_tui.screens.race import RaceScreen
-from pitwall_tui.widgets.panels import Ceilings, Elsewhere, Phases
 from tests.tui import views
 from tests.tui.bottlenecks import MACHINE, bound, made, race, view
 from tests.tui.conftest import Build

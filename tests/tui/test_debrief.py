@@ -25,9 +25,9 @@ from pitwall_tui.draw.debrief import (
 from pitwall_tui.race.debrief import DebriefView, Others
 from pitwall_tui.race.effects import Effect
 from pitwall_tui.race.view import RaceView
-from pitwall_tui.screens.debrief import DebriefScreen
+from pitwall_tui.screens.debrief import DebriefScreen, Effects, Percentiles, Scatter
 from pitwall_tui.screens.race import RaceScreen
-from pitwall_tui.widgets.panels import Effects, KeyBar, Percentiles, Scatter, TooSmall
+from pitwall_tui.widgets.bars import KeyBar, TooSmall
 from pitwall_tui.widgets.settings import SettingsTable
 from tests.tui import debriefs
 from tests.tui.conftest import Build

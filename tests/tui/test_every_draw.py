@@ -11,8 +11,8 @@ from rich.cells import cell_len
 import pitwall_tui.app  # noqa: F401 - it brings in every panel
 from pitwall_tui.commands import KEYS
 from pitwall_tui.draw.cells import Rows
+from pitwall_tui.screens.help import HelpPage
 from pitwall_tui.widgets.panel import Frame, Panel
-from pitwall_tui.widgets.panels import HelpPage
 from tests.tui.frames import KINDS, odd
 
 

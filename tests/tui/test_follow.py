@@ -17,7 +17,7 @@ from pitwall_tui.draw.tower import draw_tower
 from pitwall_tui.draw.track import draw_track
 from pitwall_tui.race.ghost import GhostView
 from pitwall_tui.race.view import FollowView, GapView, RaceView, WritingView
-from pitwall_tui.widgets.panels import Following, PageMap, Radio, Tower, TrackMap
+from pitwall_tui.screens.race import Following, PageMap, Radio, Tower, TrackMap
 from tests.tui import views
 from tests.tui.conftest import Build
 from tests.tui.wall import SIZES, all_in_sight, fill, running, state_of, step, text_of

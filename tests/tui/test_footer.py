@@ -8,7 +8,7 @@ from pitwall_tui.commands import COMMANDS, Command
 from pitwall_tui.draw.cells import plain, row_width
 from pitwall_tui.draw.footer import draw_footer, pages
 from pitwall_tui.screens.results import ResultsScreen
-from pitwall_tui.widgets.panels import KeyBar
+from pitwall_tui.widgets.bars import KeyBar
 from tests.tui.conftest import Build
 from tests.tui.wall import feed_of, running, step, text_of
 

@@ -13,7 +13,8 @@ from pitwall_tui.draw.status import Notice, draw_status
 from pitwall_tui.draw.tower import columns, draw_tower
 from pitwall_tui.race.ghost import GhostView
 from pitwall_tui.race.view import RadioView
-from pitwall_tui.widgets.panels import Ghost, StatusLine, Tower
+from pitwall_tui.screens.race import Ghost, Tower
+from pitwall_tui.widgets.bars import StatusLine
 from tests.tui import views
 from tests.tui.conftest import Build
 from tests.tui.fakes import kinds

@@ -23,7 +23,7 @@ from pitwall_tui.screens.help import HelpScreen
 from pitwall_tui.screens.race import RaceScreen
 from pitwall_tui.screens.strategy import StrategyScreen
 from pitwall_tui.settings import Wall
-from pitwall_tui.widgets.panels import GuideStrip, KeyBar, KnobBar
+from pitwall_tui.widgets.bars import GuideStrip, KeyBar, KnobBar
 from tests.tui import views
 from tests.tui.fakes import FakeFeed, StillState
 from tests.tui.recorded import recorded

@@ -14,9 +14,8 @@ from pitwall_tui.draw.cells import plain, row_width
 from pitwall_tui.draw.help import help_rows
 from pitwall_tui.draw.spoken import spoken
 from pitwall_tui.help import PAGES
-from pitwall_tui.screens.help import HelpScreen
+from pitwall_tui.screens.help import HelpPage, HelpScreen
 from pitwall_tui.screens.wall import WallScreen
-from pitwall_tui.widgets.panels import HelpPage
 from tests.tui.conftest import Build
 from tests.tui.recorded import recorded
 from tests.tui.wall import running, text_of

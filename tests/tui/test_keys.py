@@ -13,7 +13,7 @@ from pitwall_tui.player import player_keys
 from pitwall_tui.race.errors import RaceError
 from pitwall_tui.screens.results import ResultsScreen
 from pitwall_tui.settings import Wall
-from pitwall_tui.widgets.panels import KeyBar, KnobBar
+from pitwall_tui.widgets.bars import KeyBar, KnobBar
 from tests.tui import views
 from tests.tui.fakes import FakeFeed, StillState
 from tests.tui.test_app import feed_of, running, text_of

@@ -15,9 +15,8 @@ from pitwall_tui.draw.memory import draw_chosen, draw_pool, draw_tables
 from pitwall_tui.race.details import Details
 from pitwall_tui.race.memory import HeldView, TableView
 from pitwall_tui.race.view import RaceView
-from pitwall_tui.screens.memory import MemoryScreen
+from pitwall_tui.screens.memory import BlockTables, CarPages, MemoryScreen, Pool
 from pitwall_tui.screens.race import RaceScreen
-from pitwall_tui.widgets.panels import BlockTables, CarPages, Pool
 from tests.tui import views
 from tests.tui.conftest import Build
 from tests.tui.memories import MEMORY, MIB, contiguous, remembering, unbegun, untold

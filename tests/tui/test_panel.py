@@ -13,10 +13,11 @@ from pitwall_tui.draw.pages import commonest
 from pitwall_tui.feed.reading import events_of
 from pitwall_tui.paths import asset
 from pitwall_tui.race.state import RaceState
+from pitwall_tui.screens.race import Tower
 from pitwall_tui.screens.wall import WallScreen
 from pitwall_tui.settings import Wall
+from pitwall_tui.widgets.bars import KnobBar, StatusLine
 from pitwall_tui.widgets.panel import Panel
-from pitwall_tui.widgets.panels import KnobBar, StatusLine, Tower
 from tests.tui.conftest import Build
 from tests.tui.fakes import FakeFeed, StillState
 from tests.tui.recorded import recorded

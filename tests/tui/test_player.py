@@ -22,10 +22,10 @@ from pitwall_tui.feed.replay import ReplayFeed
 from pitwall_tui.player import PLAYER, PlayerApp, player_keys
 from pitwall_tui.race.playback import Mark, PlaybackView
 from pitwall_tui.race.state import RaceState
-from pitwall_tui.screens.help import HelpScreen
-from pitwall_tui.screens.race import RaceScreen
+from pitwall_tui.screens.help import HelpPage, HelpScreen
+from pitwall_tui.screens.race import RaceScreen, Tower
 from pitwall_tui.screens.results import ResultsScreen
-from pitwall_tui.widgets.panels import HelpPage, KeyBar, KnobBar, StatusLine, Tower
+from pitwall_tui.widgets.bars import KeyBar, KnobBar, StatusLine
 from tests.feed.test_feed_record import Clock
 from tests.feed.test_feed_recorder import SEASON
 from tests.feed.test_feed_replay import LENGTH, events_until, record

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from pitwall_tui.race.view import RadioView
-from pitwall_tui.widgets.panels import Radio
+from pitwall_tui.screens.race import Radio
 from tests.tui import views
 from tests.tui.conftest import Build
 from tests.tui.wall import running, state_of, step, text_of

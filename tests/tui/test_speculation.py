@@ -19,9 +19,8 @@ from pitwall_tui.draw.strategy import (
 )
 from pitwall_tui.race.speculation import projected
 from pitwall_tui.race.view import SpeculationView
-from pitwall_tui.screens.race import RaceScreen
+from pitwall_tui.screens.race import RaceScreen, Radio, Speculation
 from pitwall_tui.screens.strategy import StrategyScreen
-from pitwall_tui.widgets.panels import Radio, Speculation
 from tests.drafters import drafter
 from tests.tui import views
 from tests.tui.conftest import Build

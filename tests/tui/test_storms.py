@@ -17,7 +17,7 @@ from pitwall_tui.race.state import RaceState
 from pitwall_tui.screens.help import HelpScreen
 from pitwall_tui.screens.race import RaceScreen
 from pitwall_tui.screens.wall import WallScreen
-from pitwall_tui.widgets.panels import KnobBar
+from pitwall_tui.widgets.bars import KnobBar
 from tests.scripted import Script
 from tests.tui import views
 from tests.tui.conftest import Build

@@ -35,8 +35,8 @@ from pitwall_tui.race.state import RaceState
 from pitwall_tui.race.workshop import WorkshopState, WorkshopView
 from pitwall_tui.screens.race import RaceScreen
 from pitwall_tui.screens.results import ResultsScreen
-from pitwall_tui.screens.workshop import WorkshopScreen
-from pitwall_tui.widgets.panels import Bench, Footprints, LayerTable, StatusLine, TooSmall
+from pitwall_tui.screens.workshop import Bench, Footprints, LayerTable, WorkshopScreen
+from pitwall_tui.widgets.bars import StatusLine, TooSmall
 from tests.tui import views
 from tests.tui.conftest import Build
 from tests.tui.fakes import FakeFeed, kinds
