@@ -53,6 +53,7 @@ class Auto:
         self._length = 0
         self._steady = False  # the last step was a round
         self._trial = 0  # steps that are left of it, and the one that decides
+        self._begun_with = 0  # requests
         self._heard = False  # the draft model, since the trial began
         self._lost = 0.0  # since then, in steps without drafts
         # Steps before the next trial, unless there are half as many requests as did not pay.
@@ -67,11 +68,14 @@ class Auto:
         steady, self._steady = self._steady, False
         if not self._length and not steady:
             return NO_DRAFTS  # where prompts come in nothing is learnt
+        if requests > 2 * self._begun_with:
+            self._trial = 0  # for so many it may be too early
         if not self._length and not self._trial:
             resting = self._rest > 0 and 2 * requests > self._crowd
             if resting or not self._forecast.could_pay(requests, _BEGIN):
                 return NO_DRAFTS
-            self._trial, self._heard, self._lost = _TRIAL + 1, False, 0.0
+            self._trial, self._begun_with = _TRIAL + 1, requests
+            self._heard, self._lost = False, 0.0
         if self._trial:
             self._trial -= 1
             if self._trial and not (self._heard and self._lost >= _LOSS):

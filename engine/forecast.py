@@ -12,6 +12,7 @@ _MEMORY = 0.98  # of what is known of acceptance, what is left of it a step late
 _FEW = 16.0  # ... but for so many drafts at each place
 _LONG = 256  # passes of a size whose mean counts, for what a position costs
 _LASTING = 0.999  # of what passes of all sizes have told of that, what is left a pass later
+_MISHAP = 1.25  # times as long as in proportion to a smaller size no pass takes by itself
 _GUESS = 0.8  # acceptance, before anything is known of it
 _WEIGHT = 4.0  # of the guess, in drafts
 
@@ -145,10 +146,13 @@ class _Costs:
     def note(self, size: int, ms: float) -> None:
         place, cost = bisect_left(self._sizes, size), _Cost(self.context, ms)
         if size not in self._measured:
-            # What was expected counts as one: a single mishap does not decide.
-            expected = self.of(size)
-            first = [_Cost(self.context, expected)] if expected else []
-            self._measured[size] = deque(first, maxlen=_KEPT)
+            self._measured[size] = deque(maxlen=_KEPT)
+            # A single mishap does not decide. Between two sizes what was expected counts as one;
+            # beyond the largest that was a hope, and counts only where nothing takes so long.
+            if place < len(self._sizes):
+                self._measured[size].append(_Cost(self.context, self.of(size)))
+            elif self._sizes and ms > _MISHAP * self._most(size):
+                cost = _Cost(self.context, self.of(size))
             self._sizes.insert(place, size)
             self._medians.insert(place, cost)
         measured = self._measured[size]
@@ -179,8 +183,7 @@ class _Costs:
             return self._at(place)
         if place < len(sizes):
             return self._line(place, size)
-        last = self._at(-1)
-        most = last * size / sizes[-1]
+        last, most = self._at(-1), self._most(size)
         least = last + self._least * (most - last)
         return min(max(least, self._line(place - 1, size)), most) if place > 1 else least
 
@@ -191,6 +194,10 @@ class _Costs:
             if len(self._measured[larger]) > 2 and self._count - self._when[larger] < _STALE:
                 return self.of(size)
         return 0.0
+
+    def _most(self, size: int) -> float:
+        """In proportion to the largest size that has been measured."""
+        return self._at(-1) * size / self._sizes[-1]
 
     def _at(self, place: int) -> float:
         return self._now(self._sizes[place], self._medians[place])
