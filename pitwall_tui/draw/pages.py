@@ -2,7 +2,8 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
-from itertools import groupby
+from functools import lru_cache
+from itertools import groupby, zip_longest
 from typing import TypeVar
 
 from engine.stats import PAGE_CACHED, PAGE_FREE, PAGE_RESERVED, PAGE_SHARED, PAGE_USED
@@ -104,19 +105,18 @@ def commonest(items: Sequence[T]) -> T:
     return max(dict.fromkeys(items), key=items.count)
 
 
-def _grouped(pages: PagesView, each: int) -> list[tuple[int, int]]:
-    """(kind, team) of each block of `each` pages: the commonest of its pages."""
-    both = list(zip(pages.kinds, pages.teams, strict=False))
+def _grouped(pages: PagesView, each: int) -> tuple[bytes, bytes]:
+    """(kinds, teams) of the blocks of `each` pages: each has the commonest of its pages."""
     if each == 1:
-        return both
-    blocks = (both[start : start + each] for start in range(0, len(both), each))
-    return [commonest(block) for block in blocks]
+        return pages.kinds, pages.teams
+    both = list(zip(pages.kinds, pages.teams, strict=False))
+    blocks = [commonest(both[start : start + each]) for start in range(0, len(both), each)]
+    kinds, teams = zip(*blocks, strict=True)
+    return bytes(kinds), bytes(teams)
 
 
-def _cell(top: tuple[int, int] | None, bottom: tuple[int, int] | None) -> tuple[str, str, str]:
+def _cell(top: tuple[int, int], bottom: tuple[int, int] | None) -> tuple[str, str, str]:
     """Glyph, text role and ground role of two blocks above each other."""
-    if top is None:
-        return " ", "", ""
     if bottom is None:
         return "▀", _colour(*top), ""
     if top != bottom:
@@ -139,19 +139,22 @@ def page_rows(pages: PagesView, cells: int, height: int) -> Rows:
     if cells < 1 or height < 1:
         return ()
     wide, each = block_size(len(pages.kinds), cells, height)
-    blocks: list[tuple[int, int] | None] = [*_grouped(pages, each)]
+    kinds, teams = _grouped(pages, each)
     per_row = max(1, cells // wide)
-    blocks += [None] * (per_row * height * 2 - len(blocks))
-    rows = []
-    for start in range(0, per_row * height * 2, per_row * 2):
-        upper = blocks[start : start + per_row]
-        lower = blocks[start + per_row : start + per_row * 2]
-        spans = []
-        for pair, run in groupby(zip(upper, lower, strict=True)):
-            glyph, role, back = _cell(*pair)
-            spans.append(Span(glyph * wide * sum(1 for _ in run), role, back))
-        rows.append(tuple(spans))
-    return tuple(rows)
+    starts = range(0, per_row * height * 2, per_row)
+    halves = [(kinds[at : at + per_row], teams[at : at + per_row]) for at in starts]
+    return tuple(_page_row(*pair, wide) for pair in zip(halves[::2], halves[1::2], strict=True))
+
+
+@lru_cache(1024)  # from one frame to the next hardly a row is another
+def _page_row(upper: tuple[bytes, bytes], lower: tuple[bytes, bytes], wide: int) -> Row:
+    """Two rows of blocks above each other, of which the lower may be shorter."""
+    spans = []
+    tops, bottoms = zip(*upper, strict=True), zip(*lower, strict=True)
+    for pair, run in groupby(zip_longest(tops, bottoms)):
+        glyph, role, back = _cell(*pair)
+        spans.append(Span(glyph * wide * len(list(run)), role, back))
+    return tuple(spans)
 
 
 def page_at(pages: PagesView, cells: int, height: int, x: int, y: int) -> tuple[int, ...]:

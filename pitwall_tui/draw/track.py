@@ -1,5 +1,6 @@
 """The circuit in braille, with the cars on it as whole-cell glyphs."""
 
+from bisect import bisect_left
 from functools import lru_cache
 from itertools import pairwise
 from math import hypot
@@ -62,11 +63,12 @@ class Raster:
         return 0 <= y < len(self.lines) and 0 <= x < len(self.lines[y])
 
     def _at(self, distance: float) -> Point:
-        for (start, end), (a, b) in zip(pairwise(self._ends), pairwise(self._dots), strict=True):
-            if distance <= end:
-                part = (distance - start) / (end - start) if end > start else 0.0
-                return a[0] + (b[0] - a[0]) * part, a[1] + (b[1] - a[1]) * part
-        return self._dots[-1] if self._dots else (0.0, 0.0)
+        at = bisect_left(self._ends, distance, 1)
+        if at == len(self._ends):
+            return self._dots[-1] if self._dots else (0.0, 0.0)
+        (start, end), (a, b) = self._ends[at - 1 : at + 1], self._dots[at - 1 : at + 1]
+        part = (distance - start) / (end - start) if end > start else 0.0
+        return a[0] + (b[0] - a[0]) * part, a[1] + (b[1] - a[1]) * part
 
     def _draw(self, cells: int, height: int) -> tuple[str, ...]:
         masks = [[0] * cells for _ in range(height)]

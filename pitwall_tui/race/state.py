@@ -98,10 +98,12 @@ class RaceState:
         self._offset = 0.0
         self._time = 0.0
         self._ghosts = Ghosts(runs)
+        self._seen: dict[tuple[frozenset[str], frozenset[int]], RaceView] = {}
         self._begin(RaceStarted(0, "", 0, 0, 0.0, "", ()))
 
     def apply(self, event: FeedEvent) -> None:
         """Takes the next event of the feed."""
+        self._seen = {}
         match event:
             case RaceStarted():
                 self._ghosts.keep(self.run())
@@ -164,10 +166,16 @@ class RaceState:
         `details` names the views of `Details` that somebody looks at, `followed` the numbers of the
         cars that somebody follows.
         """
+        looked_at = (frozenset(details), frozenset(followed))
+        if looked_at not in self._seen:  # between two events nothing but the time goes on
+            self._seen = {looked_at: self._view(details, followed)}
+        return replace(self._seen[looked_at], time=now)
+
+    def _view(self, details: Collection[str], followed: Collection[int]) -> RaceView:
         cars = self._classified()
         circuit = CIRCUITS.get(self._race.circuit)
         return RaceView(
-            time=now,
+            time=0.0,
             race_number=self._race.race_number,
             circuit=self._race.circuit,
             title=circuit.title if circuit else self._race.circuit,

@@ -44,7 +44,12 @@ class TrackMap(Panel):
     def picture(self, frame: Frame, cells: int, height: int) -> Rows:
         if frame.view.status.flag == "lights":
             return draw_lights(frame.view.lights, frame.now, cells, height)
-        return draw_track(frame.view, cells, height, frame.followed)
+        view, followed = frame.view, frame.followed
+        place = (view.outline, view.circuit, view.title, view.teams)
+        return self.once(
+            (view.cars, view.status.flag, place, followed, cells, height),
+            lambda: draw_track(view, cells, height, followed),
+        )
 
 
 class PageMap(Panel):

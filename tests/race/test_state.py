@@ -201,6 +201,25 @@ RACE = RaceStarted(1, "monza", 3, 7, 0.8, "", (START, OTHER))
 LAP = "L01 M01 27.00 28.00 27.00 P01\n"
 
 
+@given(
+    st.sampled_from([1, 2]), st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.booleans()))
+)
+@settings(max_examples=20, deadline=None)
+def test_a_view_is_of_all_that_was_folded_however_often_it_was_looked_at(
+    seed: int, looks: list[tuple[int, bool, bool]]
+) -> None:
+    """Between events nothing but the time goes on; what is looked at may change at any look."""
+    events, done, state = scripted(seed), 0, RaceState()
+    for count, detailed, following in looks:
+        for event in events[done : done + count]:
+            state.apply(event)
+        done += count
+        details = ("debrief", "memory") if detailed else ()
+        followed = [car.number for car in state.view(0.0).cars[:1]] if following else []
+        looked_at = state.view(7.0 + done, details, followed)
+        assert looked_at == folded(events[:done]).view(7.0 + done, details, followed)
+
+
 def request(id: str, state: State = "decode", **changes: object) -> RequestStats:
     stats = RequestStats(id, state, 10, 0, 2, 0, 0, 0.0, None, None, None)
     return replace(stats, **changes)  # type: ignore[arg-type]

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-import pitwall_tui.app  # noqa: F401 - it brings in every panel
+import pitwall_tui.app
+import pitwall_tui.pages  # noqa: F401 - together they bring in every panel
 from pitwall_tui.commands import KEYS
 from pitwall_tui.draw.cells import Rows
 from pitwall_tui.screens.help import HelpPage
