@@ -149,10 +149,8 @@ class _Costs:
             self._measured[size] = deque(maxlen=_KEPT)
             # A single mishap does not decide. Between two sizes what was expected counts as one;
             # beyond the largest that was a hope, and counts only where nothing takes so long.
-            if place < len(self._sizes):
+            if place < len(self._sizes) or (self._sizes and ms > _MISHAP * self._most(size)):
                 self._measured[size].append(_Cost(self.context, self.of(size)))
-            elif self._sizes and ms > _MISHAP * self._most(size):
-                cost = _Cost(self.context, self.of(size))
             self._sizes.insert(place, size)
             self._medians.insert(place, cost)
         measured = self._measured[size]

@@ -392,9 +392,11 @@ class PitWallApp(Program, inherit_bindings=False):
 
     def _suppose(self, percent: int | None) -> None:
         self._supposed = percent
+        self._redraw()  # the next key counts from there
 
     def _project(self, what_if: WhatIf) -> None:
         self._what_if = what_if
+        self._redraw()
 
     def action_academy(self) -> None:
         if not self.feed.live:

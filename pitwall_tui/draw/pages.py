@@ -107,9 +107,9 @@ def commonest(items: Sequence[T]) -> T:
 
 def _grouped(pages: PagesView, each: int) -> tuple[bytes, bytes]:
     """(kinds, teams) of the blocks of `each` pages: each has the commonest of its pages."""
-    if each == 1:
-        return pages.kinds, pages.teams
     both = list(zip(pages.kinds, pages.teams, strict=False))
+    if each == 1 or not both:
+        return pages.kinds[: len(both)], pages.teams[: len(both)]
     blocks = [commonest(both[start : start + each]) for start in range(0, len(both), each)]
     kinds, teams = zip(*blocks, strict=True)
     return bytes(kinds), bytes(teams)

@@ -79,21 +79,17 @@ class BottleneckScreen(WallScreen):
 
     def action_choose_dial(self, step: int) -> None:
         """The keys turn another dial of what is supposed."""
-        self._change(self._supposed.chosen(step))
+        self._suppose(self._supposed.chosen(step))
 
     def action_turn_chosen(self, step: int) -> None:
         self.action_turn_dial(self._supposed.dial, step)
 
     def action_turn_dial(self, dial: Dial, step: int) -> None:
-        self._change(self._supposed.turned(dial, step))
+        self._suppose(self._supposed.turned(dial, step))
 
     def action_set_dial(self, dial: Dial, value: str | int) -> None:
-        self._change(self._supposed.with_value(dial, value))
+        self._suppose(self._supposed.with_value(dial, value))
 
     @property
     def _supposed(self) -> WhatIf:
         return self._latest()[0].what_if
-
-    def _change(self, what_if: WhatIf) -> None:
-        self._suppose(what_if)
-        self.changed()

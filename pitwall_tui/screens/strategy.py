@@ -79,7 +79,6 @@ class StrategyScreen(WallScreen):
     def action_suppose(self, percent: int | None) -> None:
         """Suppose that so many drafts are accepted; None: as many as are."""
         self._suppose(None if percent is None else min(max(percent, 0), 100))
-        self.changed()
 
     def action_step(self, step: int) -> None:
         """So many percent more, from what was supposed or measured."""

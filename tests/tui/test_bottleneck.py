@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from textual.events import Key
 
 from engine.footprint import PUBLISHED
 from pitwall_tui.draw.bottleneck import (
@@ -272,6 +273,16 @@ async def test_arrows_and_letters_choose_dials_and_turn_them(build: Build) -> No
         await pilot.press("escape", "o")
         assert app.latest()[0].what_if == case  # as it was left
         assert "‹bf16›" in text_of(app, Elsewhere)
+
+
+async def test_keys_that_come_at_once_count_from_each_other(build: Build) -> None:
+    app = build(bound())
+    async with running(app) as pilot:
+        await pilot.press("o")
+        for _ in range(3):
+            app.post_message(Key("down", None))
+        await pilot.pause()
+        assert app.latest()[0].what_if.dial == "kv"
 
 
 async def test_dials_and_models_answer_to_the_mouse(build: Build) -> None:

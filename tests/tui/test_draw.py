@@ -238,6 +238,13 @@ def test_the_title_says_how_many_pages_a_block_stands_for() -> None:
     assert "1 block" not in plain(draw_pages(views.pages(128), 60, 8))
 
 
+@pytest.mark.parametrize(("kinds", "teams"), [(128, 100), (100, 128), (0, 5), (1024, 0)])
+def test_a_damaged_page_map_is_drawn_as_far_as_it_goes(kinds: int, teams: int) -> None:
+    pages = replace(views.pages(1024), kinds=bytes([2]) * kinds, teams=bytes(teams))
+    for height in (8, 40):
+        assert all(row_width(row) == 60 for row in draw_pages(pages, 60, height))
+
+
 def test_the_bar_shares_its_cells_by_the_counts() -> None:
     pages = replace(views.pages(), total=100, used=50, reserved=10, cached=20, free=30)
     bar = plain(draw_pages(pages, 102, 2)).split("\n")[1]

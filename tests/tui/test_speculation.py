@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from textual.events import Key
 
 from engine.draft_counts import DraftCounts
 from pitwall_tui.draw.cells import Rows, plain, row_width
@@ -302,6 +303,16 @@ async def test_arrows_suppose_and_home_returns_to_what_is_measured(build: Build)
         assert app.latest()[0].supposed == 100
         await pilot.press("home")
         assert app.latest()[0].supposed is None
+
+
+async def test_arrows_that_come_at_once_count_from_each_other(build: Build) -> None:
+    app = build("drafting")
+    async with running(app) as pilot:
+        await pilot.press("y", "right")
+        for _ in range(3):
+            app.post_message(Key("right", None))
+        await pilot.pause()
+        assert app.latest()[0].supposed == 90
 
 
 async def test_the_slider_answers_to_the_mouse(build: Build) -> None:
