@@ -127,6 +127,16 @@ def none() -> Fixed:
     return Fixed(0)
 
 
+def one_after_another(machine: Machine, cars: int, length: int, seeds: range) -> list[float]:
+    """Rates of races with what `auto` has learnt before, each to the same without drafts."""
+    auto = Auto()
+    return [
+        with_junior(machine, auto, cars, length, seed)
+        / with_junior(machine, none(), cars, length, seed)
+        for seed in seeds
+    ]
+
+
 @pytest.mark.parametrize("requests", [1, 2, 4, 8, 20])
 @pytest.mark.parametrize("name", MACHINES)
 def test_it_is_near_the_best_and_never_far_below_none(name: str, requests: int) -> None:
@@ -175,11 +185,7 @@ def test_short_races_are_hardly_slower_than_without(
     """The first one, in which nothing is known yet, and those that come after."""
     firsts, laters = [], []
     for seed in range(9):
-        auto = Auto()
-        rates = []
-        for number in range(5):
-            plain = with_junior(machine, none(), cars, length, seed * 10 + number)
-            rates.append(with_junior(machine, auto, cars, length, seed * 10 + number) / plain)
+        rates = one_after_another(machine, cars, length, range(seed * 10, seed * 10 + 5))
         firsts.append(rates[0])
         laters += rates[1:]
     assert sorted(firsts)[len(firsts) // 2] >= 0.97
@@ -196,11 +202,7 @@ def test_texts_of_a_line_are_no_trap(machine: Machine, cars: int) -> None:
     """Drafts end with a text, so that hardly a step has the size of another: what was hoped for of
     sizes that never come again is not believed against all that came."""
     for seed in range(8):
-        auto = Auto()
-        rates = []
-        for number in range(16):
-            plain = with_junior(machine, none(), cars, 32, seed * 100 + number)
-            rates.append(with_junior(machine, auto, cars, 32, seed * 100 + number) / plain)
+        rates = one_after_another(machine, cars, 32, range(seed * 100, seed * 100 + 16))
         assert sum(rates[1:]) / len(rates[1:]) >= 0.95, rates
 
 
@@ -229,11 +231,7 @@ def test_long_texts_are_hardly_slower_than_without(
     machine = replace(INT8, attend=attend, weather=weather)
     firsts, laters = [], []
     for seed in range(5):
-        auto = Auto()
-        rates = []
-        for number in range(4):
-            plain = with_junior(machine, none(), cars, 400, seed * 10 + number)
-            rates.append(with_junior(machine, auto, cars, 400, seed * 10 + number) / plain)
+        rates = one_after_another(machine, cars, 400, range(seed * 10, seed * 10 + 4))
         firsts.append(rates[0])
         laters += rates[1:]
         # What was learnt of short texts is no trap for long ones.
